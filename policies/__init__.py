@@ -1,0 +1,5 @@
+"""Behaviour policies."""
+
+assert __name__ == "robolearn.policies", (
+    "import robolearn.policies, never the bare folder"
+)

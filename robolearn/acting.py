@@ -1,0 +1,107 @@
+"""Run a chunk policy in closed loop: history, action queue, per-episode noise and a per-step correction.
+
+Evaluation, RL and the robot all act through `ChunkActor`, so that they cannot differ.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from robolearn.protocols import Observation, Policy
+
+
+class Correction(Protocol):
+    """Changes one control step's action, e.g. a residual policy."""
+
+    def __call__(
+        self, observation: Observation, base_action: NDArray[np.float32]
+    ) -> NDArray[np.float32]:
+        """Return the action [n, action_dim] to execute, from observation [n, ...] and the base's action."""
+
+
+class ChunkActor:
+    """Acts for `num_envs` worlds: re-plans where the executed part of a chunk is used up.
+
+    The starting noise of each chunk comes from a generator of the world's own, seeded at its reset, so
+    that an episode does not depend on its neighbours.
+    """
+
+    def __init__(
+        self, policy: Policy, num_envs: int, correction: Correction | None = None
+    ) -> None:
+        """Act with `policy` in `num_envs` worlds; `correction` is applied at every control step."""
+        self.policy = policy
+        self.correction = correction
+        self.num_envs = num_envs
+        self.keys = policy.schema.observation_keys
+        action_dim = policy.schema.action.shape[0]
+        self._chunk = np.zeros((num_envs, policy.horizon, action_dim), np.float32)
+        self._used = np.full(num_envs, policy.n_action_steps)
+        self._fresh = np.ones(num_envs, bool)
+        self._history: dict[str, NDArray[Any]] = {}
+        self._rng = [np.random.default_rng(0) for _ in range(num_envs)]
+
+    def reset(
+        self, seeds: Sequence[int], mask: NDArray[np.bool_] | None = None
+    ) -> None:
+        """Forget history and queue of the masked worlds (all when None); `seeds` one per world."""
+        chosen = np.ones(self.num_envs, bool) if mask is None else mask
+        self._fresh[chosen] = True
+        self._used[chosen] = self.policy.n_action_steps
+        for i in np.flatnonzero(chosen):
+            self._rng[i] = np.random.default_rng(seeds[i])
+
+    def base_action(self, observation: Observation) -> NDArray[np.float32]:
+        """Take a new frame [num_envs, ...] and return the base policy's action for this control step."""
+        self._remember(observation)
+        stale = np.flatnonzero(self._used >= self.policy.n_action_steps)
+        if stale.size:
+            self._plan(stale)
+        action = self._chunk[np.arange(self.num_envs), self._used]
+        self._used += 1
+        return action
+
+    def act(self, observation: Observation) -> NDArray[np.float32]:
+        """Take a new frame and return the action to execute, corrected."""
+        base = self.base_action(observation)
+        return base if self.correction is None else self.correction(observation, base)
+
+    def act_chunk(self, observation: Observation) -> NDArray[np.float32]:
+        """Like `act`, followed by the rest of each world's chunk: what to do if no newer action arrives.
+
+        Returns:
+            [num_envs, m, action_dim]; the first is this step's action, the rest is the base policy's plan.
+        """
+        first = self.act(observation)
+        rest = self.policy.horizon - int(self._used.max())
+        steps = self._used[:, None] + np.arange(rest)
+        plan = self._chunk[np.arange(self.num_envs)[:, None], steps]
+        return np.concatenate((first[:, None], plan), axis=1)
+
+    def _remember(self, observation: Mapping[str, NDArray[Any]]) -> None:
+        n = self.policy.n_obs_steps
+        for key in self.keys:
+            frame = np.asarray(observation[key])
+            if key not in self._history:
+                self._history[key] = np.repeat(frame[:, None], n, axis=1)
+                continue
+            past = self._history[key]
+            past[:, :-1] = past[:, 1:]
+            past[:, -1] = frame
+            # an episode begins with its first frame repeated
+            past[self._fresh] = frame[self._fresh, None]
+        self._fresh[:] = False
+
+    def _plan(self, ids: NDArray[np.intp]) -> None:
+        noise = None
+        if (shape := self.policy.noise_shape) is not None:
+            noise = np.stack(
+                [self._rng[i].standard_normal(shape, np.float32) for i in ids]
+            )
+        observation = {key: past[ids] for key, past in self._history.items()}
+        self._chunk[ids] = self.policy.predict_chunk(observation, noise).values
+        self._used[ids] = 0
