@@ -17,9 +17,7 @@ from robolearn.protocols import Observation, Policy
 class Correction(Protocol):
     """Changes one control step's action, e.g. a residual policy."""
 
-    def __call__(
-        self, observation: Observation, base_action: NDArray[np.float32]
-    ) -> NDArray[np.float32]:
+    def __call__(self, observation: Observation, base_action: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return the action [n, action_dim] to execute, from observation [n, ...] and the base's action."""
 
 
@@ -30,9 +28,7 @@ class ChunkActor:
     that an episode does not depend on its neighbours.
     """
 
-    def __init__(
-        self, policy: Policy, num_envs: int, correction: Correction | None = None
-    ) -> None:
+    def __init__(self, policy: Policy, num_envs: int, correction: Correction | None = None) -> None:
         """Act with `policy` in `num_envs` worlds; `correction` is applied at every control step."""
         self.policy = policy
         self.correction = correction
@@ -45,9 +41,7 @@ class ChunkActor:
         self._history: dict[str, NDArray[Any]] = {}
         self._rng = [np.random.default_rng(0) for _ in range(num_envs)]
 
-    def reset(
-        self, seeds: Sequence[int], mask: NDArray[np.bool_] | None = None
-    ) -> None:
+    def reset(self, seeds: Sequence[int], mask: NDArray[np.bool_] | None = None) -> None:
         """Forget history and queue of the masked worlds (all when None); `seeds` one per world."""
         chosen = np.ones(self.num_envs, bool) if mask is None else mask
         self._fresh[chosen] = True
@@ -55,14 +49,23 @@ class ChunkActor:
         for i in np.flatnonzero(chosen):
             self._rng[i] = np.random.default_rng(seeds[i])
 
-    def base_action(self, observation: Observation) -> NDArray[np.float32]:
-        """Take a new frame [num_envs, ...] and return the base policy's action for this control step."""
-        self._remember(observation)
-        stale = np.flatnonzero(self._used >= self.policy.n_action_steps)
+    def base_action(self, observation: Observation, ids: NDArray[np.intp] | None = None) -> NDArray[np.float32]:
+        """Take a new frame [num_envs, ...] and return the base policy's action for this control step.
+
+        Args:
+            observation: the newest frame of every world.
+            ids: worlds to act in, all when None; the others' queues stay as they are.
+
+        Returns:
+            [len(ids), action_dim].
+        """
+        chosen = np.arange(self.num_envs) if ids is None else ids
+        self._remember(observation, chosen)
+        stale = chosen[self._used[chosen] >= self.policy.n_action_steps]
         if stale.size:
             self._plan(stale)
-        action = self._chunk[np.arange(self.num_envs), self._used]
-        self._used += 1
+        action = self._chunk[chosen, self._used[chosen]]
+        self._used[chosen] += 1
         return action
 
     def act(self, observation: Observation) -> NDArray[np.float32]:
@@ -82,26 +85,24 @@ class ChunkActor:
         plan = self._chunk[np.arange(self.num_envs)[:, None], steps]
         return np.concatenate((first[:, None], plan), axis=1)
 
-    def _remember(self, observation: Mapping[str, NDArray[Any]]) -> None:
+    def _remember(self, observation: Mapping[str, NDArray[Any]], ids: NDArray[np.intp]) -> None:
         n = self.policy.n_obs_steps
+        fresh = ids[self._fresh[ids]]
         for key in self.keys:
             frame = np.asarray(observation[key])
             if key not in self._history:
                 self._history[key] = np.repeat(frame[:, None], n, axis=1)
-                continue
             past = self._history[key]
-            past[:, :-1] = past[:, 1:]
-            past[:, -1] = frame
+            past[ids, :-1] = past[ids, 1:]
+            past[ids, -1] = frame[ids]
             # an episode begins with its first frame repeated
-            past[self._fresh] = frame[self._fresh, None]
-        self._fresh[:] = False
+            past[fresh] = frame[fresh, None]
+        self._fresh[ids] = False
 
     def _plan(self, ids: NDArray[np.intp]) -> None:
         noise = None
         if (shape := self.policy.noise_shape) is not None:
-            noise = np.stack(
-                [self._rng[i].standard_normal(shape, np.float32) for i in ids]
-            )
+            noise = np.stack([self._rng[i].standard_normal(shape, np.float32) for i in ids])
         observation = {key: past[ids] for key, past in self._history.items()}
         self._chunk[ids] = self.policy.predict_chunk(observation, noise).values
         self._used[ids] = 0

@@ -1,7 +1,7 @@
 """From a policy's action to joint positions: the one definition that simulator and controller share.
 
 An action space turns (reference, measured, action) into the joint position command of the next control
-step. The reference is the previous command, never the measured pose: a measured pose lags and jitters.
+step. The reference is the last position sent, never the measured pose: a measured pose lags and jitters.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Array = NDArray[np.float64]
 DAMPING = 0.05  # of the damped least squares, in m/rad: bounds joint motion near singularities
 POSTURE_GAIN = 0.05  # pull towards home in the null space, per control step
 LEASH = 0.25  # rad that a command may run ahead of the measured joint: no wind-up against an obstacle
-MAX_LINEAR_STEP = 0.03  # m per control step (0.6 m/s at 20 Hz)
+MAX_LINEAR_STEP = 0.02  # m per control step (0.4 m/s at 20 Hz)
 MAX_ANGULAR_STEP = 0.10  # rad per control step (2 rad/s at 20 Hz)
 DOWN = np.array((0.0, 0.0, -1.0))
 
@@ -29,8 +29,13 @@ DOWN = np.array((0.0, 0.0, -1.0))
 class ActionSpace(Protocol):
     """Maps actions to commands [..., n_joints + 1]: joint positions in rad, then the gripper width in m."""
 
-    robot: RobotSpec
-    dt: float
+    @property
+    def robot(self) -> RobotSpec:
+        """The arm whose limits hold."""
+
+    @property
+    def dt(self) -> float:
+        """Control step in s."""
 
     @property
     def feature(self) -> Feature:
@@ -40,7 +45,7 @@ class ActionSpace(Protocol):
         """Command for the next control step.
 
         Args:
-            reference: the previous command [..., n_joints + 1].
+            reference: the last position sent [..., n_joints + 1].
             measured: the measured joint positions and width, same shape.
             action: [..., action_dim], clipped to the bounds.
         """
@@ -164,7 +169,7 @@ def limit_command(
 
     Args:
         robot: whose limits.
-        reference: the previous command [..., n_joints + 1].
+        reference: the last position sent [..., n_joints + 1].
         measured: measured joints and width [..., n_joints + 1].
         goal: wanted joint positions [..., n_joints].
         width: wanted gripper width [...].

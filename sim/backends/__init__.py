@@ -1,0 +1,1 @@
+"""Physics engines behind one protocol, `robolearn.sim.vec_env.WorldBatch`."""

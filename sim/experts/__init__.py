@@ -1,0 +1,1 @@
+"""Experts: what demonstrates a task in simulation."""

@@ -1,0 +1,113 @@
+"""Read a bundle: the policy, its correction and the contract, without torch.
+
+`robolearn.export.bundle` writes it and says what the graphs take.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from robolearn.acting import Correction
+from robolearn.action_space import ActionSpace, make_action_space
+from robolearn.errors import UserError
+from robolearn.normalize import Normalizer
+from robolearn.protocols import Policy
+from robolearn.real.onnx_policy import OnnxCorrection, OnnxPolicy
+from robolearn.robot import RobotSpec
+from robolearn.schema import Schema, SchemaError
+
+FORMAT = 1
+REQUIRED = ("schema.json", "robot.json", "stats.json", "config.yaml", "velocity.onnx")
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """Everything that a robot needs to run a policy.
+
+    Attributes:
+        path: the folder.
+        schema: channels that the policy reads, the action, and the control rate.
+        robot: the arm that it was made for.
+        action_space: turns actions into joint commands.
+        policy: the base policy.
+        correction: the residual policy, or None.
+        manifest: contents of `manifest.json`.
+    """
+
+    path: Path
+    schema: Schema
+    robot: RobotSpec
+    action_space: ActionSpace
+    policy: Policy
+    correction: Correction | None
+    manifest: dict[str, Any]
+
+    def require_robot(self, offered: Schema) -> None:
+        """Check that a robot has the channels that this bundle reads and takes the actions that it gives.
+
+        Raises:
+            UserError: naming the first channel that differs.
+        """
+        try:
+            self.schema.require_same(offered, what="the robot")
+        except SchemaError as error:
+            raise UserError(
+                f"bundle {self.path} does not fit this robot: {error}; use a bundle that was trained for it"
+            ) from error
+
+
+def load_bundle(path: Path, *, verify: bool = True) -> Bundle:
+    """Open a bundle folder.
+
+    Args:
+        path: the folder.
+        verify: compare each file's checksum with the manifest's.
+
+    Raises:
+        UserError: naming the file that is missing, changed, truncated or unreadable.
+    """
+    manifest = _read_manifest(path)
+    for name in manifest["files"]:
+        _require_intact(path / name, manifest["files"][name] if verify else None)
+    try:
+        schema = Schema.load(path / "schema.json")
+        robot = RobotSpec.from_dict(json.loads((path / "robot.json").read_text()))
+        normalizer = Normalizer(schema, json.loads((path / "stats.json").read_text()))
+        action_space = make_action_space(manifest["action_space"], robot=robot, dt=1 / schema.fps)
+        description, residual = manifest["policy"], manifest["residual"]
+    except (KeyError, TypeError, ValueError) as error:
+        raise UserError(f"bundle {path} is damaged: {error}; export it again") from error
+    policy = OnnxPolicy(path / "velocity.onnx", schema=schema, normalizer=normalizer, description=description)
+    correction = None
+    if residual is not None:
+        correction = OnnxCorrection(
+            path / "residual.onnx", schema=schema, normalizer=normalizer, scale=residual["scale"]
+        )
+    return Bundle(path, schema, robot, action_space, policy, correction, manifest)
+
+
+def _read_manifest(path: Path) -> dict[str, Any]:
+    file = path / "manifest.json"
+    if not file.is_file():
+        raise UserError(f"{path} is no bundle (it has no manifest.json): give the folder that `robolearn export` wrote")
+    try:
+        manifest = json.loads(file.read_text())
+    except ValueError as error:
+        raise UserError(f"{file} is changed or truncated: export the bundle again") from error
+    if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
+        raise UserError(f"{file} is no manifest of format {FORMAT}: export the bundle again with this version")
+    required = REQUIRED if manifest.get("residual") is None else (*REQUIRED, "residual.onnx")
+    if missing := [name for name in required if name not in manifest.get("files", {})]:
+        raise UserError(f"{file} does not list '{missing[0]}': export the bundle again")
+    return manifest
+
+
+def _require_intact(file: Path, checksum: str | None) -> None:
+    if not file.is_file():
+        raise UserError(f"the bundle lacks {file}: export or copy it again")
+    if checksum is not None and hashlib.sha256(file.read_bytes()).hexdigest() != checksum:
+        raise UserError(f"{file} is changed or truncated (checksum differs from the manifest): copy the bundle again")

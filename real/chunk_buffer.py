@@ -1,0 +1,34 @@
+"""The newest plan, asked by time: what keeps the arm going when inference is late."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from robolearn.schema import ActionChunk
+
+
+class ChunkBuffer:
+    """Holds the newest chunk; a late inference means going on with the rest of the last one, then nothing."""
+
+    def __init__(self) -> None:
+        """Start empty."""
+        self._chunk: ActionChunk | None = None
+
+    def put(self, chunk: ActionChunk) -> None:
+        """Keep `chunk` (values [m, action_dim]) unless a chunk that begins later is already here."""
+        if self._chunk is None or chunk.t0 >= self._chunk.t0:
+            self._chunk = chunk
+
+    def action(self, time: float) -> NDArray[Any] | None:
+        """Return the action [action_dim] planned for `time` in s, or None before the plan and after its end."""
+        if self._chunk is None:
+            return None
+        step = int(np.floor((time - self._chunk.t0) / self._chunk.dt + 0.5))
+        return self._chunk.values[step] if 0 <= step < self._chunk.horizon else None
+
+    def clear(self) -> None:
+        """Forget the plan."""
+        self._chunk = None

@@ -1,0 +1,68 @@
+"""The thread that calls the controller on time: absolute deadlines, so that lateness never adds up."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+import traceback
+
+from robolearn.real.controller import Controller
+from robolearn.real.realtime import collect_garbage, lock_memory, sleep_until, undisturbed, use_fifo
+from robolearn.real.state_machine import State
+
+log = logging.getLogger(__name__)
+PRIORITY = 60  # of SCHED_FIFO: above ordinary threads, below the kernel's own
+
+
+class ControlLoop:
+    """Calls `controller.period` at a fixed rate in its own thread."""
+
+    def __init__(self, controller: Controller) -> None:
+        """Prepare the loop; `start` begins it."""
+        self.controller = controller
+        self.fifo = self.locked = False
+        self.failure: str | None = None
+        self._length = 1.0 / controller.settings.rate
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="control", daemon=True)
+
+    def start(self) -> None:
+        """Begin."""
+        self._thread.start()
+
+    def close(self) -> None:
+        """End the thread; the arm is left to its own time-out, so stop the controller first."""
+        self._ended.set()
+        self._thread.join(1.0)
+
+    @property
+    def running(self) -> bool:
+        """Whether the thread is alive."""
+        return self._thread.is_alive()
+
+    def _run(self) -> None:
+        self.fifo, self.locked = use_fifo(PRIORITY), lock_memory()
+        try:
+            with undisturbed():
+                self._loop()
+        except Exception:
+            # nobody joins this thread for its result: the node reports the failure
+            self.failure = traceback.format_exc()
+            log.exception("the control loop failed")
+
+    def _loop(self) -> None:
+        deadline, moving = time.monotonic(), False
+        while not self._ended.is_set():
+            if self.controller.moving is not moving:
+                moving = self.controller.moving
+                collect_garbage(not moving)
+            deadline += self._length
+            late = sleep_until(deadline)
+            skipped = int(late / self._length)
+            deadline += skipped * self._length
+            self.controller.period(deadline)
+            if self.controller.machine.state is State.ACTIVE:
+                # the statistics of this activation, which the period itself may have begun
+                self.controller.statistics.lateness.add(late)
+                self.controller.statistics.missed += skipped

@@ -1,0 +1,57 @@
+"""ROS 2's Python client: present, absent or damaged, and what to do about it."""
+
+from __future__ import annotations
+
+import importlib
+import os
+from importlib import metadata
+
+from robolearn.errors import UserError
+
+MODULES = (
+    "rclpy",
+    "diagnostic_msgs.msg",
+    "geometry_msgs.msg",
+    "sensor_msgs.msg",
+    "std_msgs.msg",
+    "std_srvs.srv",
+)
+ABSENT = (
+    "ROS 2's Python client (rclpy) is not installed: run with `uv run` (it installs the extra `ros`, x86-64 only), "
+    "or source a ROS 2 Jazzy installation: `source /opt/ros/jazzy/setup.bash`"
+)
+
+
+def require_rclpy() -> None:
+    """Make sure that rclpy and the messages used here can be imported, before anything that needs them is.
+
+    Raises:
+        UserError: with the command that mends it.
+    """
+    # FastDDS would otherwise look for partners in the whole network
+    os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
+    try:
+        for module in MODULES:
+            importlib.import_module(module)
+    except ImportError as error:
+        damaged = damaged_wheels()
+        if not damaged:
+            raise UserError(f"{ABSENT} ({error})") from error
+        repair = " ".join(f"--reinstall-package {name}" for name in damaged)
+        raise UserError(
+            "the ROS 2 packages are damaged, as `uv sync` without --inexact leaves them (they carry a second record of "
+            f"themselves, which it removes together with the files): run `uv sync --inexact {repair}`"
+        ) from error
+
+
+def damaged_wheels() -> list[str]:
+    """Names of installed `ros-*` distributions of which Python files are missing."""
+    damaged = set()
+    for distribution in metadata.distributions():
+        name = distribution.name
+        if not name.startswith("ros-"):
+            continue
+        sources = [file for file in distribution.files or () if file.suffix == ".py" and ".." not in file.parts]
+        if any(not distribution.locate_file(file).exists() for file in sources):  # type: ignore[attr-defined]
+            damaged.add(name)
+    return sorted(damaged)

@@ -1,0 +1,242 @@
+"""Run whole episodes through ROS 2: node and arm in processes of their own, one result file per episode."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Self
+
+from robolearn.errors import UserError
+from robolearn.real.bundle import load_bundle
+from robolearn.real.controller import Settings
+from robolearn.real.ros2.availability import require_rclpy
+from robolearn.real.ros2.domain import choose_domain
+from robolearn.real.ros2.processes import Child, shared_memory_of, sweep
+from robolearn.real.ros2.simulated_arm import COMMANDS, EPISODE, RESET
+from robolearn.real.statistics import summarise, write_json
+
+Result = dict[str, Any]
+START_TIMEOUT = 60.0  # s to start a process and load the bundle on a busy machine
+ANSWER_TIMEOUT = 10.0  # s for a service or a reset
+NO_SEED = -1  # ends an episode without beginning another
+
+
+def run_episodes(
+    bundle: Path,
+    *,
+    seeds: Sequence[int],
+    out: Path,
+    settings: Settings | None = None,
+    plant: str = "robolearn.sim.ros_arm",
+    task: str | None = None,
+    robot: str | None = None,
+    domain_id: int | None = None,
+    progress: Callable[[Result], None] | None = None,
+) -> Result:
+    """Run one episode per seed on the simulated arm and say how they went.
+
+    Each finished episode is a file in `out/episodes`; seeds that have one are not run again, so a killed run goes on
+    where it was. `out/trajectories/episode_<seed>.npz` holds what to render.
+
+    Args:
+        bundle: folder of the bundle.
+        seeds: of the episodes' starts; the same seed starts the same in simulation.
+        out: folder for results, trajectories and logs.
+        settings: of the control loop.
+        plant: module with `make_plant`, which the arm's process simulates.
+        task: name; the bundle's when None.
+        robot: name; the bundle's when None.
+        domain_id: ROS domain; a free one when None.
+        progress: called with each finished episode's result, those of an earlier run included.
+
+    Returns:
+        {"episodes": [{"seed", "success", "stage", "elapsed", "loop"}], "successes": int, "loop": summary of
+        `robolearn.real.statistics.summarise`}.
+
+    Raises:
+        UserError: if the domain is busy, a process ends or the bundle does not fit.
+    """
+    if not seeds:
+        raise UserError("zero episodes: ask for at least one")
+    manifest = load_bundle(bundle).manifest
+    files = {seed: out / "episodes" / f"{seed}.json" for seed in seeds}
+    results = {seed: json.loads(file.read_text()) for seed, file in files.items() if file.is_file()}
+    for result in results.values():
+        _report(progress, result)
+    if missing := [seed for seed in seeds if seed not in results]:
+        limit = manifest["task"]["max_episode_steps"] / load_bundle(bundle, verify=False).schema.fps
+        session = Session(
+            bundle,
+            out=out,
+            settings=settings or Settings(),
+            plant=plant,
+            task=task or manifest["task"]["name"],
+            robot=robot or json.loads((bundle / "robot.json").read_text())["name"],
+            domain=choose_domain(domain_id),
+        )
+        with session:
+            for seed in missing:
+                results[seed] = session.episode(seed, limit=limit)
+                write_json(files[seed], results[seed])
+                _report(progress, results[seed])
+    episodes = [results[seed] for seed in seeds]
+    return {
+        "episodes": episodes,
+        "successes": sum(result["success"] for result in episodes),
+        "loop": summarise(result["loop"] for result in episodes),
+    }
+
+
+def _report(progress: Callable[[Result], None] | None, result: Result) -> None:
+    if progress is not None:
+        progress(result)
+
+
+class Session:
+    """Both processes and the client that directs them; a context manager that leaves nothing behind."""
+
+    def __init__(
+        self, bundle: Path, *, out: Path, settings: Settings, plant: str, task: str, robot: str, domain: int
+    ) -> None:
+        """Prepare; nothing starts before `with`."""
+        self._statistics = out / "loop.json"
+        self._domain = domain
+        options = {name.replace("_", "-"): value for name, value in asdict(settings).items()}
+        node = {"bundle": bundle, "statistics": self._statistics} | options
+        arm = {"plant": plant, "task": task, "robot": robot, "rate": settings.rate, "record": out / "trajectories"}
+        self._commands = {
+            "arm": ("robolearn.real.ros2.simulated_arm", arm, out / "log" / "arm.txt"),
+            "control node": ("robolearn.real.ros2.policy_controller", node, out / "log" / "policy_controller.txt"),
+        }
+        self._children: list[Child] = []
+        self._stack = ExitStack()
+
+    def __enter__(self) -> Self:
+        with ExitStack() as stack:
+            stack.callback(self._end_children)
+            self._client = Client(self._domain)
+            stack.callback(self._client.close)
+            for name, (module, options, log) in self._commands.items():
+                arguments = [text for key, value in options.items() for text in (f"--{key}", str(value))]
+                self._children.append(Child(name, module, arguments, domain=self._domain, log=log))
+            self._client.watch(self._children)
+            self._client.connect()
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def episode(self, seed: int, *, limit: float) -> Result:
+        """Run one episode for at most `limit` s of the arm's time."""
+        client = self._client
+        client.call("stop")
+        client.reset(seed)
+        client.start()
+        news = client.wait_for_end(limit)
+        client.call("stop")
+        loop = json.loads(self._statistics.read_text())
+        client.reset(NO_SEED)  # the arm has written the trajectory when it confirms
+        success = bool(news["success"]) and news["success_at"] <= limit
+        elapsed = news["success_at"] if success else news["elapsed"]
+        return {"seed": seed, "success": success, "stage": news["stage"], "elapsed": elapsed, "loop": loop}
+
+    def _end_children(self) -> None:
+        segments = shared_memory_of(child.process.pid for child in self._children)
+        for child in reversed(self._children):
+            child.end()
+        sweep(segments, domain=self._domain)
+
+
+class Client:
+    """Directs arm and node; waits for answers, never for a while."""
+
+    def __init__(self, domain: int) -> None:
+        """Join the domain with a node of its own."""
+        require_rclpy()
+        import rclpy
+        from rclpy.context import Context
+        from rclpy.executors import SingleThreadedExecutor
+        from std_msgs.msg import Int64, String
+        from std_srvs.srv import Trigger
+
+        os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
+        self._context = Context()
+        rclpy.init(context=self._context, domain_id=domain)
+        self._node = rclpy.create_node("robolearn_episodes", context=self._context)
+        self._executor = SingleThreadedExecutor(context=self._context)
+        self._executor.add_node(self._node)
+        self._children: Sequence[Child] = ()
+        self._news: dict[str, Any] = {}
+        self._int, self._request = Int64, Trigger.Request
+        self._reset = self._node.create_publisher(Int64, RESET, 10)
+        self._node.create_subscription(String, EPISODE, self._on_news, 10)
+        self._services = {
+            name: self._node.create_client(Trigger, f"/policy_controller/{name}") for name in ("start", "stop")
+        }
+
+    def close(self) -> None:
+        """Leave the domain."""
+        self._executor.shutdown()
+        self._node.destroy_node()
+        self._context.shutdown()
+
+    def watch(self, children: Sequence[Child]) -> None:
+        """Give up waiting when one of these ends."""
+        self._children = children
+
+    def connect(self) -> None:
+        """Wait until every topic and service has its partner; see that the domain is ours alone."""
+        self._wait(lambda: bool(self._news), "the arm", START_TIMEOUT)
+        self._wait(lambda: self._reset.get_subscription_count() > 0, "the arm's reset topic", START_TIMEOUT)
+        for name, service in self._services.items():
+            self._wait(service.service_is_ready, f"the control node's service '{name}'", START_TIMEOUT)
+        self._wait(lambda: self._node.count_subscribers(COMMANDS) > 0, "the arm's commands", START_TIMEOUT)
+        for topic in ("/joint_states", COMMANDS):
+            if (count := self._node.count_publishers(topic)) > 1:
+                raise UserError(f"ROS domain busy: {count} nodes publish {topic}; end the others")
+
+    def reset(self, seed: int) -> None:
+        """Begin the episode of `seed` (ends one only, if negative) and wait until the arm confirms it."""
+        before = self._news["resets"]
+        self._reset.publish(self._int(data=seed))
+        self._wait(lambda: self._news["resets"] > before and self._news["seed"] == seed, "the arm's reset")
+
+    def call(self, name: str) -> str:
+        """Call a service; return "" or why it refused."""
+        future = self._services[name].call_async(self._request())
+        self._wait(future.done, f"the answer of service '{name}'")
+        return str(future.result().message)
+
+    def start(self) -> None:
+        """Start the controller; it refuses until its observations are fresh."""
+        limit = time.monotonic() + ANSWER_TIMEOUT
+        while refusal := self.call("start"):
+            if time.monotonic() > limit:
+                raise UserError(f"the control node does not start: {refusal}")
+
+    def wait_for_end(self, limit: float) -> dict[str, Any]:
+        """Wait for success or until `limit` s of the arm's time are over; return the arm's last news."""
+
+        def over() -> bool:
+            return bool(self._news["success"]) or self._news["elapsed"] >= limit
+
+        self._wait(over, "the end of the episode", 3 * limit + ANSWER_TIMEOUT)
+        return dict(self._news)
+
+    def _on_news(self, message: Any) -> None:
+        self._news = json.loads(message.data)
+
+    def _wait(self, done: Callable[[], bool], what: str, timeout: float = ANSWER_TIMEOUT) -> None:
+        limit = time.monotonic() + timeout
+        while not done():
+            self._executor.spin_once(timeout_sec=0.05)
+            for child in self._children:
+                child.require_alive()
+            if time.monotonic() > limit:
+                raise UserError(f"waited {timeout:.0f} s in vain for {what}; see the logs beside the results")

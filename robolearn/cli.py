@@ -1,0 +1,219 @@
+"""The command line: `robolearn <verb> [key=value ...]`.
+
+Verbs live in `robolearn.commands.<verb>` and are imported only when they run, so that help is quick.
+"""
+
+from __future__ import annotations
+
+import errno
+import importlib
+import shutil
+import sys
+import traceback
+from collections.abc import Sequence
+
+from robolearn import __version__
+from robolearn.config import VERBS
+from robolearn.errors import UserError, nearest
+from robolearn.schema import SchemaError
+
+FLAGS = {
+    "--help": "this text",
+    "--cfg": "print the configuration and exit",
+    "--debug": "show the traceback of an error",
+    "--version": "print the version and exit",
+}
+VERB_FLAGS = {
+    "quickstart": {"--fast": "toy budgets, a smoke test of the whole chain (budget=fast)"},
+    "bench": {
+        "--list": "name the benchmarks",
+        "--readme": "rewrite the tables of README.md from the result files",
+    },
+}
+
+EXAMPLES = {
+    "quickstart": (
+        "robolearn quickstart",
+        "robolearn quickstart --fast",
+        "robolearn quickstart seed=1 policy.horizon=8",
+    ),
+    "collect": (
+        "robolearn collect",
+        "robolearn collect expert.noise=0.3 episodes=200 out=outputs/noisy",
+    ),
+    "train": (
+        "robolearn train dataset=outputs/demos",
+        "robolearn train dataset=outputs/demos policy.horizon=8",
+    ),
+    "finetune": ("robolearn finetune checkpoint=outputs/policy dataset=outputs/demos algo.total_steps=100000",),
+    "eval": (
+        "robolearn eval checkpoint=outputs/policy",
+        "robolearn eval checkpoint=outputs/policy episodes=500",
+    ),
+    "export": ("robolearn export checkpoint=outputs/finetuned out=outputs/bundle",),
+    "deploy": (
+        "robolearn deploy bundle=outputs/bundle",
+        "robolearn deploy bundle=outputs/bundle deploy.episodes=5",
+    ),
+    "sim-arm": ("robolearn sim-arm domain_id=7",),
+    "bench": (
+        "robolearn bench --list",
+        "robolearn bench sim",
+        "robolearn bench sim out=sim.json",
+    ),
+}
+
+EXTRAS = {
+    "rclpy": "ros",
+    "rcl_interfaces": "ros",
+    "diagnostic_msgs": "ros",
+    "geometry_msgs": "ros",
+    "sensor_msgs": "ros",
+    "std_msgs": "ros",
+    "std_srvs": "ros",
+    "trajectory_msgs": "ros",
+    "robosuite": "robosuite",
+    "mujoco_warp": "warp",
+    "warp": "warp",
+    "ray": "ray",
+}
+DISPLAY_WORDS = ("GLFW", "OpenGL", "EGL", "OSMesa", "glGetError", "DISPLAY")
+
+OK, FAILED, USER_ERROR, INTERRUPTED = 0, 1, 2, 130
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line and return the exit status: 0, 1 (a bug), 2 (the user can mend it), 130 (stopped)."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    try:
+        _dispatch(words)
+    except KeyboardInterrupt:
+        print("\nstopped; the same command resumes", file=sys.stderr)
+        return INTERRUPTED
+    except Exception as error:
+        sentence = explain(error)
+        if sentence is None or "--debug" in words:
+            traceback.print_exc()
+        if sentence is None:
+            return FAILED
+        print(f"robolearn: {sentence}", file=sys.stderr)
+        return USER_ERROR
+    return OK
+
+
+def explain(error: BaseException) -> str | None:
+    """Return the sentence for a mistake that a user can mend, or None for a bug."""
+    if isinstance(error, UserError | SchemaError):
+        return str(error)
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        free = shutil.disk_usage(".").free / 1e9
+        where = f" at '{error.filename}'" if error.filename else ""
+        return f"disk full{where}: {free:.1f} GB free space here; make room, the same command resumes"
+    if isinstance(error, PermissionError) and error.filename:
+        return f"no permission for '{error.filename}': choose another folder with out=FOLDER"
+    if isinstance(error, ModuleNotFoundError) and (extra := EXTRAS.get((error.name or "").partition(".")[0])):
+        return (
+            f"the package '{error.name}' is missing: install the extra '{extra}' "
+            f"(`uv sync --inexact --extra {extra}`, or `pip install 'robolearn[{extra}]'`)"
+        )
+    if any(word in str(error) for word in DISPLAY_WORDS):
+        return (
+            f"no display to draw on ({str(error).partition(chr(10))[0]}): set MUJOCO_GL=egl "
+            "and install its libraries (`apt install libegl1 libopengl0 libgl1-mesa-dri`)"
+        )
+    return None
+
+
+def _dispatch(words: list[str]) -> None:
+    flags = ["--help" if word == "-h" else word for word in words if word.startswith("-")]
+    verb, *overrides = [word for word in words if not word.startswith("-")] or [""]
+    verb = verb.replace("_", "-")
+    if "--version" in flags:
+        print(__version__)
+        return
+    if verb and verb not in VERBS:
+        raise UserError(f"unknown verb '{verb}'{nearest(verb, VERBS)}")
+    _check_flags(verb, flags)
+    if not verb:
+        print(overview())
+    elif "--help" in flags:
+        print(verb_help(verb))
+    else:
+        _run(verb, flags, overrides)
+
+
+def _check_flags(verb: str, flags: list[str]) -> None:
+    valid = FLAGS | VERB_FLAGS.get(verb, {})
+    for flag in flags:
+        if "=" in flag:
+            raise UserError(f"cannot take '{flag}': options are written without dashes, {flag.lstrip('-')}")
+        if flag not in valid:
+            raise UserError(f"unknown flag '{flag}'{nearest(flag, valid)}")
+
+
+def _run(verb: str, flags: list[str], overrides: list[str]) -> None:
+    command = f"robolearn.commands.{verb.replace('-', '_')}"
+    if "--list" in flags or "--readme" in flags:
+        bench = importlib.import_module(command)
+        print(bench.overview() if "--list" in flags else bench.update_readme())
+        return
+    from omegaconf import OmegaConf
+
+    from robolearn.compose import build, compose
+
+    if "--fast" in flags:
+        overrides = [*overrides, "budget=fast"]
+    if verb == "bench":
+        overrides = [word if "=" in word else f"name={word}" for word in overrides]
+    config = compose(verb, overrides)
+    if "--cfg" in flags:
+        print(OmegaConf.to_yaml(config), end="")
+        return
+    checked = build(verb, config)
+    importlib.import_module(command).run(checked)
+
+
+def overview() -> str:
+    """Return the help text that lists the verbs."""
+    width = max(map(len, VERBS))
+    verbs = [f"  {verb:<{width}}  {_summary(verb)}" for verb in VERBS]
+    return "\n".join(
+        (
+            "usage: robolearn <verb> [key=value ...] [flags]",
+            "",
+            "Teach a robot arm in simulation, refine it with online RL, run it through ROS 2.",
+            "",
+            *verbs,
+            "",
+            "`robolearn <verb> --help` shows examples and every option. Begin with `robolearn quickstart`.",
+        )
+    )
+
+
+def verb_help(verb: str) -> str:
+    """Return the help text of a verb: examples, groups, and every option with type and default."""
+    from robolearn.compose import compose, group_options, options
+
+    known = list(options(compose(verb, [])))
+    shown = {o.key: o.key + ("=..." if o.missing else f"={_text(o.value)}") for o in known}
+    wide, types = max(map(len, shown.values())), max(len(o.type) for o in known)
+    groups = group_options(verb)
+    flags = VERB_FLAGS.get(verb, {}) | FLAGS
+    name = "bench <name>" if verb == "bench" else verb
+    lines = [f"usage: robolearn {name} [key=value ...] [flags]", "", _summary(verb), "", "examples:"]
+    lines += [f"  {example}" for example in EXAMPLES[verb]]
+    lines += ["", "flags:", *(f"  {flag:<{max(map(len, flags))}}  {text}" for flag, text in flags.items())]
+    if groups:
+        lines += ["", "groups, each a set of the options below:"]
+        lines += [f"  {group}={'|'.join(names)}" for group, names in groups.items()]
+    lines += ["", "options with their defaults (... must be given):"]
+    lines += [f"  {shown[o.key]:<{wide}}  {o.type:<{types}}  {o.help}" for o in known]
+    return "\n".join(lines)
+
+
+def _summary(verb: str) -> str:
+    return (VERBS[verb].__doc__ or "").partition("\n")[0]
+
+
+def _text(value: object) -> str:
+    return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)

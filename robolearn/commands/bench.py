@@ -1,0 +1,96 @@
+"""`robolearn bench`: run a benchmark of `robolearn.bench`, write its result file, fill the README's tables."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+import re
+import sys
+from pathlib import Path
+from types import ModuleType
+
+from robolearn import bench
+from robolearn.config import BenchConfig
+from robolearn.errors import UserError, nearest
+from robolearn.eval.machine import commit, machine
+from robolearn.eval.results import Result, number, readme_table, replace_text
+
+RESULTS = Path("benchmarks/results")
+README = Path("README.md")
+MARKED = re.compile(r"(<!-- bench:(?P<name>[\w-]+) -->\n).*?(<!-- /bench -->)", re.DOTALL)
+
+
+def run(config: BenchConfig) -> None:
+    """Run one benchmark and write `<name>.json`.
+
+    Raises:
+        UserError: no such benchmark, or no checkout here to write to and no `out`.
+    """
+    module = load(config.name)
+    path = _destination(config)
+    measures = tuple(module.run(lambda line: print(line, file=sys.stderr, flush=True)))
+    result = Result(
+        name=config.name,
+        command=f"robolearn bench {config.name}",
+        commit=commit(),
+        machine=machine(),
+        seeds=tuple(module.SEEDS),
+        measures=measures,
+    )
+    result.save(path)
+    for m in measures:
+        against = "" if m.baseline is None else f", baseline {number(m.baseline)}: {number(m.value / m.baseline)}x"
+        print(f"{m.id}: {number(m.value)} {m.unit}{against}")
+    print(f"written to {path}")
+
+
+def names() -> list[str]:
+    """Names of the benchmarks."""
+    return sorted(module.name for module in pkgutil.iter_modules(bench.__path__))
+
+
+def load(name: str) -> ModuleType:
+    """Import the module of a benchmark.
+
+    Raises:
+        UserError: there is none of this name.
+    """
+    if name not in names():
+        raise UserError(f"unknown benchmark '{name}'{nearest(name, names())}")
+    return importlib.import_module(f"robolearn.bench.{name}")
+
+
+def overview() -> str:
+    """Return one line for each benchmark."""
+    width = max(map(len, names()))
+    return "\n".join(f"{name:<{width}}  {load(name).SUMMARY}" for name in names())
+
+
+def update_readme() -> str:
+    """Rewrite what stands between `<!-- bench:NAME -->` and `<!-- /bench -->`; return what was done.
+
+    Raises:
+        UserError: no README.md here, no markers in it, or a result file is missing.
+    """
+    if not README.exists():
+        raise UserError("no README.md in this folder: run it in the top folder of the checkout")
+    text = README.read_text(encoding="utf-8")
+    marked = [match["name"] for match in MARKED.finditer(text)]
+    if not marked:
+        raise UserError("README.md has no table to fill: mark its place with <!-- bench:NAME --> and <!-- /bench -->")
+    replace_text(README, MARKED.sub(_table, text))
+    return f"README.md: {', '.join(marked)}"
+
+
+def _table(match: re.Match[str]) -> str:
+    return match[1] + readme_table([Result.load(RESULTS / f"{match['name']}.json")]) + match[3]
+
+
+def _destination(config: BenchConfig) -> Path:
+    if config.out is not None:
+        return Path(config.out)
+    if not RESULTS.parent.is_dir():
+        raise UserError(
+            f"no folder '{RESULTS.parent}' here: run it in the top folder of the checkout, or give out=FILE"
+        )
+    return RESULTS / f"{config.name}.json"

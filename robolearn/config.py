@@ -1,0 +1,271 @@
+"""The options of every verb: one dataclass each, from which types, limits and `--help` are taken.
+
+The values live in `configs/*.yaml`. A field without a value there is one that the user must give.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+
+def option(text: str, *, low: float | None = None, high: float | None = None) -> Any:
+    """Field with the help text and the inclusive limits of its value."""
+    return field(metadata={"help": text, "low": low, "high": high})
+
+
+# ---------------------------------------------------------------- groups
+
+
+@dataclass(kw_only=True)
+class TaskConfig:
+    """What is to be done, and how time is cut."""
+
+    name: str = option("task of the simulator")
+    action_space: str = option("ee_delta, ee_delta_6d or joint_delta")
+    fps: int = option("control steps per second", low=1)
+    max_episode_steps: int = option("control steps until an episode is truncated", low=1)
+    timestep: float = option("physics step in s", low=1e-4, high=0.05)
+
+
+@dataclass(kw_only=True)
+class RobotConfig:
+    """The arm."""
+
+    name: str = option("robot description")
+
+
+@dataclass(kw_only=True)
+class EnvConfig:
+    """The batch of simulated worlds."""
+
+    num_envs: int = option("worlds stepped together", low=1)
+    threads: int = option("threads of the physics", low=1)
+
+
+@dataclass(kw_only=True)
+class ExpertConfig:
+    """Who demonstrates."""
+
+    kind: str = option("expert that demonstrates")
+    noise: float = option("deviation of the noise on its actions, as a share of their bounds", low=0)
+
+
+@dataclass(kw_only=True)
+class PolicyConfig:
+    """What every policy has: `_target_` is called with this configuration."""
+
+    _target_: str = option("builder of the policy")
+    horizon: int = option("actions in a predicted chunk", low=1)
+    n_action_steps: int = option("actions executed before re-planning", low=1)
+    n_obs_steps: int = option("frames of history read", low=1)
+
+
+@dataclass(kw_only=True)
+class FlowConfig(PolicyConfig):
+    """Flow-matching policy on state observations."""
+
+    hidden_dim: int = option("width of the residual blocks", low=1)
+    num_blocks: int = option("residual blocks", low=1)
+    condition_dim: int = option("width of the embedding of observation and time", low=1)
+    num_inference_steps: int = option("Euler steps from noise to actions", low=1)
+    time_distribution: str = option("of the flow's time in training: beta or logit_normal")
+    time_alpha: float = option("exponent of the beta distribution", low=0)
+
+
+@dataclass(kw_only=True)
+class TrainingConfig:
+    """Supervised learning."""
+
+    steps: int = option("gradient steps", low=1)
+    batch_size: int = option("samples per step", low=1)
+    learning_rate: float = option("peak learning rate", low=0)
+    warmup: int = option("steps of linear warm-up", low=0)
+    weight_decay: float = option("AdamW's weight decay", low=0)
+    ema_decay: float = option("decay of the averaged weights", low=0, high=1)
+    save_every: int = option("steps between checkpoints", low=1)
+    evaluate_every: int = option("steps between validation losses", low=1)
+
+
+@dataclass(kw_only=True)
+class AlgoConfig:
+    """What every online RL algorithm has; steps are control steps, summed over the worlds."""
+
+    _target_: str = option("algorithm")
+    total_steps: int = option("control steps of interaction", low=1)
+    eval_every: int = option("control steps between evaluations", low=1)
+    eval_episodes: int = option("episodes of an evaluation while learning", low=1)
+    stop_at: float | None = option("success rate in two evaluations that ends learning early; null never", low=0)
+
+
+@dataclass(kw_only=True)
+class ResidualConfig(AlgoConfig):
+    """Residual off-policy RL on a frozen base policy."""
+
+    num_envs: int = option("worlds stepped together", low=1)
+    warmup_steps: int = option("control steps of base policy plus noise before learning", low=0)
+    critic_warmup_updates: int = option("updates of the critics before the first of the actor", low=0)
+    utd: float = option("critic updates per control step", low=0)
+    batch_size: int = option("transitions per update", low=2)
+    n_step: int = option("steps of the n-step return", low=1)
+    gamma: float = option("discount per control step", low=0, high=1)
+    tau: float = option("rate of the target networks", low=0, high=1)
+    num_critics: int = option("critics, of which two random ones give the target", low=2)
+    hidden: int = option("units of a layer", low=1)
+    actor_lr: float = option("learning rate of the actor", low=0)
+    critic_lr: float = option("learning rate of the critics", low=0)
+    residual_scale: list[float] = option(
+        "largest residual as a share of the action's bounds: one, or one per component"
+    )
+    residual_penalty_start: float = option("weight of the squared residual at the beginning", low=0)
+    residual_penalty_end: float = option("weight of the squared residual at the end", low=0)
+    residual_penalty_steps: int = option("control steps over which that weight falls", low=1)
+    target_noise: float = option("deviation of the noise on the target's action, normalised units", low=0)
+    actor_every: int = option("critic updates per actor update", low=1)
+    exploration_noise: float = option("deviation of the noise on actions, normalised units", low=0)
+    demo_ratio: float = option("share of a batch that comes from demonstrations", low=0, high=1)
+
+
+@dataclass(kw_only=True)
+class DeploymentConfig:
+    """The control node."""
+
+    control_rate: float = option("commands per second", low=1)
+    inference_deadline: float = option("s without a new chunk until the arm holds", low=0)
+    stale_limit: float = option("age in s at which an observation is too old to act on", low=0)
+    domain_id: int | None = option("ROS domain; null takes a free one", low=0, high=232)
+    episodes: int = option("episodes to run", low=1)
+
+
+# ---------------------------------------------------------------- verbs
+
+
+@dataclass(kw_only=True)
+class CollectConfig:
+    """Collect demonstrations from an expert into a LeRobot v3 dataset."""
+
+    task: TaskConfig
+    robot: RobotConfig
+    env: EnvConfig
+    expert: ExpertConfig
+    episodes: int = option("successful episodes to keep", low=1)
+    seed: int = option("seed of the first episode", low=0)
+    out: str = option("folder of the dataset")
+
+
+@dataclass(kw_only=True)
+class TrainConfig:
+    """Train a policy on a dataset."""
+
+    policy: PolicyConfig
+    train: TrainingConfig
+    dataset: str = option("folder of a LeRobot v3 dataset")
+    seed: int = option("seed of weights and batches", low=0)
+    out: str = option("folder of the checkpoint")
+
+
+@dataclass(kw_only=True)
+class FinetuneConfig:
+    """Improve a trained policy by online RL in simulation."""
+
+    task: TaskConfig
+    robot: RobotConfig
+    env: EnvConfig
+    algo: AlgoConfig
+    checkpoint: str = option("folder of the base policy")
+    dataset: str = option("folder of the demonstrations")
+    seed: int = option("seed of weights, batches and episodes", low=0)
+    out: str = option("folder of the result")
+
+
+@dataclass(kw_only=True)
+class EvalConfig:
+    """Measure the success rate of a policy in simulation, with its interval."""
+
+    task: TaskConfig
+    robot: RobotConfig
+    env: EnvConfig
+    checkpoint: str = option("folder of the policy")
+    episodes: int = option("episodes", low=1)
+    seed: int = option("seed of the first episode; the same seeds make a paired comparison", low=0)
+    out: str | None = option("folder of results and film strips; null only prints")
+
+
+@dataclass(kw_only=True)
+class ExportConfig:
+    """Export a policy as a bundle (ONNX, schema, statistics) and check it against the policy."""
+
+    checkpoint: str = option("folder of the policy")
+    out: str = option("folder of the bundle")
+
+
+@dataclass(kw_only=True)
+class DeployConfig:
+    """Run a bundle on an arm through ROS 2; the simulated arm stands in where no other answers."""
+
+    task: TaskConfig
+    robot: RobotConfig
+    deploy: DeploymentConfig
+    bundle: str = option("folder of the bundle")
+    seed: int = option("seed of the first episode", low=0)
+    out: str = option("folder of the log")
+
+
+@dataclass(kw_only=True)
+class SimArmConfig:
+    """Play the arm's hardware: a MuJoCo arm that publishes and obeys ROS 2 topics."""
+
+    task: TaskConfig
+    robot: RobotConfig
+    rate: float = option("joint states per second", low=1)
+    domain_id: int | None = option("ROS domain; null takes ROS_DOMAIN_ID", low=0, high=232)
+    seed: int = option("seed of the first episode", low=0)
+
+
+@dataclass(kw_only=True)
+class BenchConfig:
+    """Run a comparison and write its result file."""
+
+    name: str = option("benchmark; `robolearn bench --list` names them")
+    out: str | None = option("result file; null means benchmarks/results/<name>.json here")
+
+
+@dataclass(kw_only=True)
+class QuickstartConfig:
+    """Do the whole job: simulate, learn, refine, export and control the arm through ROS 2."""
+
+    task: TaskConfig
+    robot: RobotConfig
+    env: EnvConfig
+    expert: ExpertConfig
+    policy: PolicyConfig
+    train: TrainingConfig
+    algo: AlgoConfig
+    deploy: DeploymentConfig
+    budget: str = option("full, or fast: toy budgets for a smoke test")
+    num_demos: int = option("demonstrations to collect", low=1)
+    eval_episodes: int = option("episodes of each evaluation", low=1)
+    seed: int = option("seed of everything", low=0)
+    out: str = option("folder of the runs")
+    run: str | None = option("name of the run; null means <task>-seed<seed>")
+    fresh: bool = option("begin anew instead of resuming")
+
+    @property
+    def fast(self) -> bool:
+        """Whether the toy budgets of `--fast` are in force."""
+        return self.budget == "fast"
+
+
+VERBS: dict[str, type] = {
+    "quickstart": QuickstartConfig,
+    "collect": CollectConfig,
+    "train": TrainConfig,
+    "finetune": FinetuneConfig,
+    "eval": EvalConfig,
+    "export": ExportConfig,
+    "deploy": DeployConfig,
+    "sim-arm": SimArmConfig,
+    "bench": BenchConfig,
+}
+# types of group options that add fields to their group's own
+VARIANTS: dict[str, type] = {"flow": FlowConfig, "residual": ResidualConfig}

@@ -1,0 +1,86 @@
+"""Training windows: history of observations and the actions that follow, around any frame of any episode."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from robolearn.errors import UserError
+
+Batch = dict[str, NDArray[np.generic]]
+
+
+class Windows:
+    """Index arithmetic over channels in memory.
+
+    At an episode's edges LeRobot's convention holds: history before the first frame repeats the first frame, actions
+    after the last repeat the last and are marked in `action_is_pad`. No window crosses into another episode.
+    """
+
+    def __init__(
+        self,
+        channels: Mapping[str, NDArray[np.float32]],
+        *,
+        starts: NDArray[np.int64],
+        ends: NDArray[np.int64],
+        n_obs_steps: int,
+        horizon: int,
+    ) -> None:
+        """Prepare windows over channels [frames, n], "action" among them.
+
+        Args:
+            channels: arrays by channel; every one but "action" is an observation.
+            starts: [episodes] first frame of each episode; episodes follow each other without gap.
+            ends: [episodes] one past the last.
+            n_obs_steps: frames of history, the current one included.
+            horizon: actions from the current one on.
+        """
+        if n_obs_steps < 1 or horizon < 1:
+            raise UserError(f"n_obs_steps ({n_obs_steps}) and horizon ({horizon}) must be at least 1")
+        self.channels = dict(channels)
+        lengths = ends - starts
+        self._first = np.repeat(starts, lengths)[:, None]
+        self._last = np.repeat(ends - 1, lengths)[:, None]
+        self._past = np.arange(1 - n_obs_steps, 1)
+        self._future = np.arange(horizon)
+
+    def __len__(self) -> int:
+        """Number of windows: one per frame."""
+        return len(self._first)
+
+    def batch(self, frames: NDArray[np.integer]) -> Batch:
+        """Return the windows around these frames.
+
+        Returns:
+            Each observation [B, n_obs_steps, n], oldest first; "action" [B, horizon, n]; "action_is_pad" [B, horizon].
+        """
+        now = frames[:, None]
+        past = np.maximum(now + self._past, self._first[frames])
+        future = now + self._future
+        last = self._last[frames]
+        result: Batch = {key: values[past] for key, values in self.channels.items() if key != "action"}
+        result["action"] = self.channels["action"][np.minimum(future, last)]
+        result["action_is_pad"] = future > last
+        return result
+
+    def shuffled(self, batch_size: int, *, seed: int) -> Callable[[int], Batch]:
+        """Return a function from the training step to its batch.
+
+        Every frame is drawn once per epoch, in an order of that epoch's own; the batch of a step depends on seed and
+        step alone, so a resumed run needs no state. The last, incomplete batch of an epoch is dropped; a set smaller
+        than a batch gives batches of the set's size.
+        """
+        size = min(batch_size, len(self))
+        per_epoch = len(self) // size
+        order: tuple[int, NDArray[np.int64]] = (-1, np.empty(0, np.int64))
+
+        def batch_of(step: int) -> Batch:
+            nonlocal order
+            epoch, place = divmod(step, per_epoch)
+            if order[0] != epoch:
+                order = (epoch, np.random.default_rng((seed, epoch)).permutation(len(self)))
+            return self.batch(order[1][place * size : (place + 1) * size])
+
+        return batch_of

@@ -1,0 +1,1 @@
+"""Evaluation: success rates with intervals, reports, benchmark results."""

@@ -1,0 +1,129 @@
+"""Run episodes of given seeds in a batch of worlds; collection and evaluation both do it through here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from robolearn.errors import UserError
+from robolearn.protocols import VecEnv
+
+
+class Actor(Protocol):
+    """Expert or policy in closed loop, e.g. `robolearn.acting.ChunkActor`."""
+
+    def reset(self, seeds: Sequence[int], mask: NDArray[np.bool_] | None = None) -> None:
+        """Begin an episode in the masked worlds."""
+
+    def act(self, observation: Mapping[str, NDArray[Any]]) -> NDArray[np.float32]:
+        """Return actions [num_envs, action_dim]."""
+
+
+@dataclass
+class Episode:
+    """One finished episode.
+
+    Attributes:
+        seed: what it started from.
+        success: whether the task was done.
+        length: control steps.
+        frames: arrays [length, ...] of observations, `action`, `observation.stage` and what `snapshot` gave;
+            empty unless recorded. Frame t is what was seen before action t.
+    """
+
+    seed: int
+    success: bool
+    length: int
+    frames: dict[str, NDArray[Any]] = field(default_factory=dict)
+
+
+def run_episodes(
+    env: VecEnv,
+    actor: Actor,
+    seeds: Sequence[int],
+    *,
+    record: bool = False,
+    snapshot: Callable[[], Mapping[str, NDArray[Any]]] | None = None,
+    on_episode: Callable[[Episode], None] | None = None,
+) -> list[Episode]:
+    """Run one episode per seed; a world that finishes takes the next seed.
+
+    Args:
+        env: with autoreset disabled.
+        actor: acts in all worlds at once.
+        seeds: one per episode; results do not depend on which world an episode ran in.
+        record: keep every frame.
+        snapshot: extra arrays [num_envs, ...] to record with each frame, e.g. the simulator's state.
+        on_episode: called as soon as each episode ends.
+
+    Returns:
+        Episodes in the order of `seeds`.
+    """
+    if not seeds:
+        raise UserError("zero episodes asked for: give at least one")
+    slots = _Slots(env.num_envs, seeds)
+    everywhere = np.ones(env.num_envs, bool)
+    observation, info = _begin(env, actor, slots, everywhere)
+    episodes: dict[int, Episode] = {}
+    while slots.active.any():
+        action = actor.act(observation)
+        if record:
+            extra = {} if snapshot is None else snapshot()
+            slots.remember({**observation, "action": action, "observation.stage": info["stage"], **extra})
+        observation, _, terminated, truncated, info = env.step(action)
+        slots.length += 1
+        over = terminated | truncated
+        for i in np.flatnonzero(over & slots.active):
+            episode = slots.finish(i, success=bool(info["success"][i]))
+            episodes[slots.place[i]] = episode
+            if on_episode is not None:
+                on_episode(episode)
+        if over.any():
+            slots.take_next(over)
+            observation, info = _begin(env, actor, slots, over)
+    return [episodes[k] for k in range(len(seeds))]
+
+
+def _begin(env: VecEnv, actor: Actor, slots: _Slots, mask: NDArray[np.bool_]) -> tuple[Any, Any]:
+    actor.reset(slots.seed.tolist(), mask)
+    seeds = [int(seed) if chosen else None for seed, chosen in zip(slots.seed, mask, strict=True)]
+    return env.reset(seed=seeds, options={"reset_mask": mask})
+
+
+class _Slots:
+    """Which episode each world is running; a world without one idles on."""
+
+    def __init__(self, num_envs: int, seeds: Sequence[int]) -> None:
+        self._seeds = list(seeds)
+        self._next = 0
+        self.active = np.ones(num_envs, bool)
+        self.place = np.zeros(num_envs, np.int64)
+        self.seed = np.zeros(num_envs, np.int64)
+        self.length = np.zeros(num_envs, np.int64)
+        self._frames: list[list[dict[str, NDArray[Any]]]] = [[] for _ in range(num_envs)]
+        self.take_next(self.active.copy())
+
+    def take_next(self, mask: NDArray[np.bool_]) -> None:
+        """Give the next seeds to the masked worlds."""
+        for i in np.flatnonzero(mask):
+            self.length[i] = 0
+            self._frames[i] = []
+            self.active[i] = self._next < len(self._seeds)
+            if self.active[i]:
+                self.place[i], self.seed[i] = self._next, self._seeds[self._next]
+                self._next += 1
+
+    def remember(self, frame: Mapping[str, NDArray[Any]]) -> None:
+        """Keep one frame [num_envs, ...] of the active worlds."""
+        for i in np.flatnonzero(self.active):
+            self._frames[i].append({key: np.array(value[i]) for key, value in frame.items()})
+
+    def finish(self, i: np.intp, *, success: bool) -> Episode:
+        """The episode that world i has just ended."""
+        frames = self._frames[i]
+        stacked = {key: np.stack([frame[key] for frame in frames]) for key in frames[0]} if frames else {}
+        return Episode(int(self.seed[i]), success, int(self.length[i]), stacked)

@@ -1,0 +1,1 @@
+"""Export: from a trained policy to the bundle that a robot runs."""

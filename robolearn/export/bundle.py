@@ -1,0 +1,253 @@
+"""Write a bundle: ONNX graphs, the contract (schema, robot, statistics) and a manifest with checksums.
+
+`robolearn.real.bundle` reads it without torch. Graph contracts, all float32 with a dynamic batch:
+
+- `velocity.onnx`: each observation channel, normalised, [B, n_obs_steps, dim]; `sample` [B, horizon, A];
+  `time` [B]; output `velocity` [B, horizon, A]. Inputs are named as the channels with "." replaced by "_".
+- `residual.onnx` (optional): each observation channel, normalised, [B, dim]; `base_action` [B, A], normalised;
+  output `residual` [B, A] in [-1, 1]. The executed action is
+  inverse(clip(base + scale * residual, -1, 1)), as in residual policy learning (Silver et al., 2018;
+  Johannink et al., 2019).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import shutil
+import tempfile
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+import robolearn
+from robolearn.acting import Correction
+from robolearn.errors import UserError
+from robolearn.normalize import Normalizer, Statistics
+from robolearn.protocols import Observation, Policy
+from robolearn.robot import RobotSpec
+from robolearn.schema import Schema
+
+FORMAT = 1
+POLICY_FIELDS = ("kind", "horizon", "n_action_steps", "n_obs_steps", "noise_shape", "sampler")
+TASK_FIELDS = ("name", "instruction", "max_episode_steps", "stage_names")
+
+
+def export_bundle(
+    out: Path,
+    *,
+    schema: Schema,
+    robot: RobotSpec,
+    action_space: str,
+    statistics: Statistics,
+    task: Mapping[str, Any],
+    policy: Mapping[str, Any],
+    velocity: torch.nn.Module,
+    residual: torch.nn.Module | None,
+    residual_scale: Sequence[float] | None,
+    config_yaml: str,
+    provenance: Mapping[str, Any],
+) -> Path:
+    """Write a bundle folder, in one piece: it appears at `out` only when it is complete.
+
+    Args:
+        out: folder to write; an older bundle there is replaced.
+        schema: channels; only observations and the action are kept.
+        robot: whose joints the actions move.
+        action_space: name, one of `robolearn.action_space.ACTION_SPACES`.
+        statistics: {channel: {"mean", "std", ...}}, as the normaliser wants them.
+        task: name, instruction, max_episode_steps, stage_names.
+        policy: kind, horizon, n_action_steps, n_obs_steps, noise_shape, sampler {"name", "steps"}.
+        velocity: called as velocity(obs_1, ..., sample, time); see the module for shapes.
+        residual: called as residual(obs_1, ..., base_action), or None.
+        residual_scale: [action_dim], share of the action's half range that the residual may add; None without one.
+        config_yaml: the resolved configuration of the run.
+        provenance: free information, e.g. commit, dataset, success rates.
+
+    Returns:
+        `out`.
+
+    Raises:
+        UserError: if a field is missing, a channel lacks statistics or `out` is something else than a bundle.
+    """
+    _require_fields("task", task, TASK_FIELDS)
+    _require_fields("policy", policy, POLICY_FIELDS)
+    if (residual is None) != (residual_scale is None):
+        raise UserError("a residual and its scale go together: give both or neither")
+    if out.exists() and not (out / "manifest.json").is_file():
+        raise UserError(f"{out} exists and is no bundle: choose another folder")
+    kept = schema.select((*schema.observation_keys, "action"))
+    Normalizer(kept, statistics)  # says which channel lacks statistics
+    out.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
+    try:
+        kept.save(temporary / "schema.json")
+        _write_json(temporary / "robot.json", robot.to_dict())
+        _write_json(temporary / "stats.json", {key: statistics[key] for key in kept if key in statistics})
+        (temporary / "config.yaml").write_text(config_yaml)
+        _export_velocity(temporary / "velocity.onnx", velocity, kept, policy)
+        if residual is not None:
+            _export_residual(temporary / "residual.onnx", residual, kept)
+        files = {path.name: sha256(path) for path in sorted(temporary.iterdir())}
+        manifest = {
+            "format": FORMAT,
+            "robolearn": robolearn.__version__,
+            "task": dict(task),
+            "action_space": action_space,
+            "policy": dict(policy),
+            "residual": None if residual_scale is None else {"scale": [float(s) for s in residual_scale]},
+            "files": files,
+            "provenance": dict(provenance),
+        }
+        _write_json(temporary / "manifest.json", manifest)
+        temporary.chmod(0o755)
+        if out.exists():
+            shutil.rmtree(out)
+        temporary.replace(out)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return out
+
+
+def check_parity(
+    a: Policy, b: Policy, observations: Observation, *, atol: float = 1e-4, rng: np.random.Generator | None = None
+) -> float:
+    """Compare two policies on the same observations and the same noise.
+
+    Args:
+        a: e.g. the torch policy.
+        b: e.g. the bundle's policy.
+        observations: arrays [n, n_obs_steps, *shape] by channel, in physical units.
+        atol: largest difference allowed, as a share of each action component's half range.
+        rng: draws the noise.
+
+    Returns:
+        The largest absolute difference over the chunks [n, horizon, action_dim], as a share of the half range.
+
+    Raises:
+        UserError: if it is above `atol`, or the two disagree about schema or noise.
+    """
+    a.schema.select((*a.schema.observation_keys, "action")).require_same(
+        b.schema.select((*b.schema.observation_keys, "action")), what="the second policy"
+    )
+    if a.noise_shape != b.noise_shape or a.horizon != b.horizon:
+        raise UserError(
+            f"the policies differ: noise {a.noise_shape} and {b.noise_shape}, horizon {a.horizon} and {b.horizon}"
+        )
+    count = len(observations[a.schema.observation_keys[0]])
+    noise = None
+    if a.noise_shape is not None:
+        generator = np.random.default_rng(0) if rng is None else rng
+        noise = generator.standard_normal((count, *a.noise_shape), np.float32)
+    pair = [policy.predict_chunk(observations, noise).values for policy in (a, b)]
+    return _require_close(pair[0], pair[1], a.schema, atol, "chunks")
+
+
+def check_correction_parity(
+    a: Correction,
+    b: Correction,
+    schema: Schema,
+    observations: Observation,
+    base_actions: NDArray[np.float32],
+    *,
+    atol: float = 1e-4,
+) -> float:
+    """Compare two corrections on observations [n, *shape] and base actions [n, action_dim]; see `check_parity`."""
+    return _require_close(a(observations, base_actions), b(observations, base_actions), schema, atol, "corrections")
+
+
+def sha256(path: Path) -> str:
+    """Checksum of a file, hexadecimal."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def input_name(channel: str) -> str:
+    """Name of a channel's graph input."""
+    return channel.replace(".", "_")
+
+
+def _require_close(x: NDArray[Any], y: NDArray[Any], schema: Schema, atol: float, what: str) -> float:
+    half = (np.array(schema.action.high) - np.array(schema.action.low)) / 2
+    largest = float(np.max(np.abs(x - y) / half))
+    if not largest <= atol:  # a NaN is no match either
+        raise UserError(
+            f"exported and original {what} differ by {largest:.2g} of the action range (allowed {atol:.2g}): "
+            "the bundle would not act as the policy that was evaluated; export again or report a bug"
+        )
+    return largest
+
+
+def _require_fields(what: str, data: Mapping[str, Any], fields: tuple[str, ...]) -> None:
+    if missing := [field for field in fields if field not in data]:
+        raise UserError(f"the bundle's {what} lacks '{missing[0]}'")
+
+
+def _write_json(path: Path, data: Any) -> None:
+    path.write_text(json.dumps(data, indent=2, default=_plain) + "\n")
+
+
+def _plain(value: Any) -> Any:
+    # arrays, tensors and NumPy scalars all know `tolist`
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    raise TypeError(f"{type(value)} is no JSON data")
+
+
+def _export_velocity(path: Path, module: torch.nn.Module, schema: Schema, policy: Mapping[str, Any]) -> None:
+    steps, actions = policy["n_obs_steps"], schema.action.shape[0]
+    inputs = {input_name(key): torch.zeros(2, steps, *schema[key].shape) for key in schema.observation_keys} | {
+        "sample": torch.zeros(2, policy["horizon"], actions),
+        "time": torch.zeros(2),
+    }
+    _export(path, module, inputs, "velocity")
+
+
+def _export_residual(path: Path, module: torch.nn.Module, schema: Schema) -> None:
+    inputs = {input_name(key): torch.zeros(2, *schema[key].shape) for key in schema.observation_keys} | {
+        "base_action": torch.zeros(2, schema.action.shape[0])
+    }
+    _export(path, module, inputs, "residual")
+
+
+def _export(path: Path, module: torch.nn.Module, inputs: dict[str, torch.Tensor], output: str) -> None:
+    training = module.training
+    module.eval()
+    batch = torch.export.Dim("batch", min=1)
+    try:
+        with torch.no_grad(), warnings.catch_warnings(), _quiet("torch.onnx", "onnxscript"):
+            warnings.simplefilter("ignore")
+            torch.onnx.export(
+                module.cpu(),
+                tuple(inputs.values()),
+                path,
+                input_names=list(inputs),
+                output_names=[output],
+                dynamic_shapes=tuple({0: batch} for _ in inputs),
+                dynamo=True,
+                external_data=False,
+                verbose=False,
+            )
+    finally:
+        module.train(training)
+
+
+class _quiet:  # noqa: N801 (used like a function)
+    """Keep loggers to errors for a while."""
+
+    def __init__(self, *names: str) -> None:
+        self._loggers = [logging.getLogger(name) for name in names]
+
+    def __enter__(self) -> None:
+        self._levels = [logger.level for logger in self._loggers]
+        for logger in self._loggers:
+            logger.setLevel(logging.ERROR)
+
+    def __exit__(self, *_: object) -> None:
+        for logger, level in zip(self._loggers, self._levels, strict=True):
+            logger.setLevel(level)

@@ -1,0 +1,1 @@
+"""Online reinforcement learning on top of a base policy, one algorithm a file."""

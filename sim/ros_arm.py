@@ -1,0 +1,62 @@
+"""The MuJoCo plant behind the simulated arm of `robolearn.real.ros2.simulated_arm`."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from robolearn.errors import UserError
+from robolearn.sim.backends.mujoco import Worlds
+from robolearn.sim.robots import get_robot
+from robolearn.sim.state import WorldState
+from robolearn.sim.tasks import make_task
+
+TIMESTEP = 0.002  # s of a physics step: finer than in training, so that the arm is not the training's twin
+
+
+class MujocoPlant:
+    """One world, advanced one control period at a time."""
+
+    def __init__(self, task: str, robot: str, *, period: float) -> None:
+        """Build the scene; `period` in s is the time between commands.
+
+        Raises:
+            UserError: if the task or robot is unknown or no whole number of physics steps fits in `period`.
+        """
+        self._nstep = round(period / TIMESTEP)
+        if self._nstep < 1 or abs(self._nstep * TIMESTEP - period) > 1e-9:
+            raise UserError(
+                f"a period of {period * 1e3:g} ms is no multiple of {TIMESTEP * 1e3:g} ms: choose another rate"
+            )
+        self._worlds = Worlds(make_task(task), get_robot(robot), num_worlds=1, threads=1, timestep=TIMESTEP)
+        self.robot, self.objects = self._worlds.robot, self._worlds.task.objects
+        self.reset(0)
+
+    @property
+    def state(self) -> WorldState:
+        """Present state, arrays [1, ...]."""
+        return self._worlds.state
+
+    @property
+    def qpos(self) -> NDArray[np.float64]:
+        """All generalised positions [nq]."""
+        return self._worlds.qpos[0]
+
+    def reset(self, seed: int) -> None:
+        """Begin the episode of a seed: the same start as in a simulation with this seed."""
+        self._worlds.reset([seed])
+        self._held = self._worlds.command_here()
+
+    def step(self, command: NDArray[np.float64] | None) -> None:
+        """Advance one period towards a command [n_joints + 1]; None holds the pose after the reset."""
+        self._worlds.step(self._held if command is None else command[None], self._nstep)
+
+    def stage(self) -> tuple[int, bool]:
+        """Index of the current stage and whether the task is done."""
+        state, task = self._worlds.state, self._worlds.task
+        return int(task.stage(state)[0]), bool(task.success(state)[0])
+
+
+def make_plant(*, task: str, robot: str, period: float) -> MujocoPlant:
+    """Plant by the names of task and robot."""
+    return MujocoPlant(task, robot, period=period)

@@ -1,0 +1,34 @@
+"""The scene around a task: physics options, table, light, objects and the robot."""
+
+from __future__ import annotations
+
+import mujoco
+
+from robolearn.robot import RobotSpec
+from robolearn.sim.robots import build_robot
+from robolearn.sim.tasks.task import Task
+
+TABLE = (0.5, 0.6, 0.025)  # half sizes in m; its top is the plane z = 0 of the robot's base
+
+
+def build_model(task: Task, robot: RobotSpec, *, timestep: float) -> mujoco.MjModel:
+    """Compile the model of a task with a robot; `timestep` is the physics step in s."""
+    spec = mujoco.MjSpec()
+    spec.modelname = f"{robot.name}_{task.name}"
+    spec.compiler.degree = False
+    option = spec.option
+    option.timestep = timestep
+    option.integrator = mujoco.mjtIntegrator.mjINT_IMPLICITFAST
+    option.cone = mujoco.mjtCone.mjCONE_ELLIPTIC
+    option.impratio = 10.0  # friction harder than normal contact: grasped objects do not creep
+    spec.worldbody.add_light(pos=(0.3, -0.8, 2.0), dir=(0.1, 0.35, -1.0))
+    spec.worldbody.add_geom(
+        name="table",
+        type=mujoco.mjtGeom.mjGEOM_BOX,
+        pos=(0.35, 0.0, -TABLE[2]),
+        size=TABLE,
+        rgba=(0.78, 0.68, 0.55, 1),
+    )
+    task.build(spec)
+    build_robot(spec, robot)
+    return spec.compile()

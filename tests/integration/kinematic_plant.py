@@ -1,0 +1,48 @@
+"""A plant without physics for tests of the ROS 2 side: the arm is where it was told to be."""
+
+from types import SimpleNamespace
+
+import numpy as np
+
+from robolearn.sim.robots import get_robot
+
+DISTANCE = 0.03  # m that the tool must move for success
+
+
+class KinematicPlant:
+    def __init__(self):
+        self.robot, self.objects = get_robot("panda"), ("cube",)
+        self.reset(0)
+
+    def reset(self, seed):
+        offset = 0.01 * np.random.default_rng(seed).standard_normal(self.robot.n_joints)
+        self.pose = np.array((*(np.array(self.robot.home) + offset), 0.06))
+        self.begin = self.tool
+
+    @property
+    def tool(self):
+        return self.robot.chain.forward(self.pose[:-1]).tool_pos
+
+    @property
+    def qpos(self):
+        return self.pose
+
+    @property
+    def state(self):
+        cube = (np.array(((0.5, 0.0, 0.02),)), np.array(((1.0, 0.0, 0.0, 0.0),)))
+        joints = self.pose[None, :-1]
+        return SimpleNamespace(
+            joints=joints, joint_velocities=np.zeros_like(joints), width=self.pose[-1:], objects={"cube": cube}
+        )
+
+    def step(self, command):
+        if command is not None:
+            self.pose = command.copy()
+
+    def stage(self):
+        done = bool(np.linalg.norm(self.tool - self.begin) > DISTANCE)
+        return int(done), done
+
+
+def make_plant(*, task, robot, period):
+    return KinematicPlant()

@@ -1,0 +1,106 @@
+"""Tiny bundles without torch, for the tests of everything that reads one."""
+
+import hashlib
+import json
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+from robolearn.action_space import make_action_space
+from robolearn.proprioception import poses_feature, state_feature
+from robolearn.schema import Schema
+from robolearn.sim.robots import get_robot
+
+HORIZON = 4
+
+
+def make_schema(robot, *, objects=("cube",), fps=20):
+    features = {"observation.state": state_feature(robot), "observation.environment_state": poses_feature(objects)}
+    features["action"] = make_action_space("ee_delta", robot=robot, dt=1 / fps).feature
+    return Schema(features, fps)
+
+
+def write_bundle(path, *, action=None, residual=None, scale=0.5, objects=("cube",), n_action_steps=2, n_obs_steps=2):
+    """Bundle whose policy always gives the normalised `action` [A], corrected by `scale * residual` [A]."""
+    robot = get_robot("panda")
+    schema = make_schema(robot, objects=objects)
+    dim = schema.action.shape[0]
+    path.mkdir(parents=True)
+    schema.save(path / "schema.json")
+    (path / "robot.json").write_text(json.dumps(robot.to_dict()))
+    keys = schema.observation_keys
+    statistics = {key: {"mean": [0.0] * schema[key].shape[0], "std": [1.0] * schema[key].shape[0]} for key in keys}
+    (path / "stats.json").write_text(json.dumps(statistics))
+    (path / "config.yaml").write_text("{}\n")
+    goal = np.zeros(dim) if action is None else np.asarray(action)
+    onnx.save(velocity_graph(schema, goal, n_obs_steps), path / "velocity.onnx")
+    if residual is not None:
+        onnx.save(residual_graph(schema, np.asarray(residual)), path / "residual.onnx")
+    manifest = {
+        "format": 1,
+        "robolearn": "0",
+        "task": {"name": "lift", "instruction": "lift", "max_episode_steps": 40, "stage_names": ["move"]},
+        "action_space": "ee_delta",
+        "policy": {
+            "kind": "flow",
+            "horizon": HORIZON,
+            "n_action_steps": n_action_steps,
+            "n_obs_steps": n_obs_steps,
+            "noise_shape": [HORIZON, dim],
+            "sampler": {"name": "euler", "steps": 3},
+        },
+        "residual": None if residual is None else {"scale": [scale] * dim},
+        "files": {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in sorted(path.iterdir())},
+        "provenance": {},
+    }
+    (path / "manifest.json").write_text(json.dumps(manifest))
+    return path
+
+
+def velocity_graph(schema, goal, n_obs_steps):
+    """(goal - sample) / (1 - time): any number of Euler steps ends at the goal."""
+    dim = len(goal)
+    inputs = [value(name(key), ["B", n_obs_steps, *schema[key].shape]) for key in schema.observation_keys]
+    inputs += [value("sample", ["B", HORIZON, dim]), value("time", ["B"])]
+    nodes = [
+        helper.make_node("Sub", ["goal", "sample"], ["way"]),
+        helper.make_node("Sub", ["one", "time"], ["rest"]),
+        helper.make_node("Unsqueeze", ["rest", "axes"], ["rest3"]),
+        helper.make_node("Div", ["way", "rest3"], ["velocity"]),
+    ]
+    constants = [
+        numpy_helper.from_array(goal.astype(np.float32), "goal"),
+        numpy_helper.from_array(np.array(1.0, np.float32), "one"),
+        numpy_helper.from_array(np.array((1, 2), np.int64), "axes"),
+    ]
+    return model(nodes, "velocity", inputs, value("velocity", ["B", HORIZON, dim]), constants)
+
+
+def residual_graph(schema, residual):
+    """The same residual for every base action."""
+    dim = len(residual)
+    inputs = [value(name(key), ["B", *schema[key].shape]) for key in schema.observation_keys]
+    inputs.append(value("base_action", ["B", dim]))
+    nodes = [
+        helper.make_node("Mul", ["base_action", "zero"], ["nothing"]),
+        helper.make_node("Add", ["nothing", "constant"], ["residual"]),
+    ]
+    constants = [
+        numpy_helper.from_array(np.array(0.0, np.float32), "zero"),
+        numpy_helper.from_array(residual.astype(np.float32), "constant"),
+    ]
+    return model(nodes, "residual", inputs, value("residual", ["B", dim]), constants)
+
+
+def name(channel):
+    return channel.replace(".", "_")
+
+
+def value(label, shape):
+    return helper.make_tensor_value_info(label, TensorProto.FLOAT, shape)
+
+
+def model(nodes, label, inputs, output, constants):
+    graph = helper.make_graph(nodes, label, inputs, [output], constants)
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)

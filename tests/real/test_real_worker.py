@@ -1,0 +1,161 @@
+import os
+import signal
+import struct
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from bundle_factory import write_bundle
+
+from robolearn.errors import UserError
+from robolearn.real.bundle import load_bundle
+from robolearn.real.control_loop import ControlLoop
+from robolearn.real.worker import MAX_IN_FLIGHT, OBSERVE, REQUEST, RESET, InferenceWorker, Server, pack, unpack
+
+ACTION = np.array((0.5, -0.5, 0.0, 1.0, -1.0))
+
+
+def wait_for(condition):
+    limit = time.monotonic() + 20
+    while not (value := condition()):
+        assert time.monotonic() < limit
+        time.sleep(0.001)
+    return value
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory):
+    return load_bundle(write_bundle(tmp_path_factory.mktemp("worker") / "b", action=ACTION))
+
+
+@pytest.fixture
+def worker(bundle):
+    worker = InferenceWorker(bundle)
+    worker.start()
+    yield worker
+    worker.close()
+
+
+def observation(schema, value=0.0):
+    return {key: np.full(schema[key].shape, value, np.float32) for key in schema.observation_keys}
+
+
+def test_packed_observations_come_back(bundle):
+    original = observation(bundle.schema, 0.5)
+    restored = unpack(bundle.schema, pack(bundle.schema, original))
+    for key, array in restored.items():
+        np.testing.assert_array_equal(array[0], original[key])
+
+
+def test_answers_come_from_another_process(worker, bundle):
+    assert worker.pid != os.getpid()
+    worker.reset(epoch=1, seed=3)
+    assert worker.ask(0, observation(bundle.schema))
+    answer = wait_for(worker.poll)
+    assert (answer.epoch, answer.tick) == (1, 0)
+    np.testing.assert_allclose(answer.actions[0, :4], ACTION[:4] * bundle.schema.action.high[:4], atol=1e-6)
+    assert len(answer.actions) == bundle.policy.horizon
+
+
+def test_answers_of_an_older_activation_are_dropped(worker, bundle):
+    worker.reset(epoch=1, seed=0)
+    worker.ask(0, observation(bundle.schema))
+    worker.reset(epoch=2, seed=0)
+    worker.ask(7, observation(bundle.schema))
+    answer = wait_for(worker.poll)
+    assert (answer.epoch, answer.tick) == (2, 7)
+
+
+def test_a_stopped_process_never_blocks_and_answers_the_newest_when_it_goes_on(worker, bundle):
+    worker.reset(epoch=1, seed=0)
+    worker.ask(0, observation(bundle.schema))
+    wait_for(worker.poll)
+    os.kill(worker.pid, signal.SIGSTOP)
+    try:
+        accepted = [worker.ask(tick, observation(bundle.schema)) for tick in range(1, 1000)]
+    finally:
+        os.kill(worker.pid, signal.SIGCONT)
+    assert sum(accepted) == MAX_IN_FLIGHT
+    ticks = [wait_for(worker.poll).tick]
+    while ticks[-1] < MAX_IN_FLIGHT:
+        ticks.append(wait_for(worker.poll).tick)
+    assert worker.ask(1000, observation(bundle.schema))
+
+
+def test_a_killed_process_is_noticed(worker, bundle):
+    os.kill(worker.pid, signal.SIGKILL)
+    wait_for(lambda: not worker.alive)
+    worker.reset(epoch=1, seed=0)
+    worker.ask(0, observation(bundle.schema))
+    assert worker.poll() is None
+
+
+def test_a_bundle_that_cannot_be_loaded_fails_the_start(bundle, tmp_path):
+    path = write_bundle(tmp_path / "b")
+    loaded = load_bundle(path)
+    (path / "velocity.onnx").unlink()
+    with pytest.raises(UserError, match="did not start"):
+        InferenceWorker(loaded).start()
+
+
+def test_the_newest_request_wins(bundle):
+    server = Server(bundle)
+    data = pack(bundle.schema, observation(bundle.schema))
+    messages = [REQUEST.pack(RESET, 1, 0), *(REQUEST.pack(OBSERVE, 1, tick) + data for tick in range(3))]
+    answer = server.handle(messages)
+    assert struct.unpack_from("<qq", answer) == (1, 2)
+    assert server.handle([REQUEST.pack(OBSERVE, 0, 9) + data]) is None
+
+
+def test_dropped_ticks_use_up_their_actions(bundle):
+    data = pack(bundle.schema, observation(bundle.schema))
+    lengths = []
+    for ticks in ((0, 1), (0, 3)):
+        server = Server(bundle)
+        server.handle([REQUEST.pack(RESET, 1, 0)])
+        for tick in ticks:
+            answer = server.handle([REQUEST.pack(OBSERVE, 1, tick) + data])
+        lengths.append((len(answer) - struct.calcsize("<qqd")) // 20)
+    # chunks of 4 with 2 executed: ticks 1 and 3 are second in their chunk
+    assert lengths == [3, 3]
+
+
+def test_the_loop_keeps_its_grid_and_reports_a_failure():
+    class Counting:
+        def __init__(self, fail_at):
+            from robolearn.real.controller import Settings
+            from robolearn.real.state_machine import State, StateMachine
+            from robolearn.real.statistics import LoopStatistics
+
+            self.settings, self.machine, self.statistics = Settings(rate=500.0), StateMachine(), LoopStatistics()
+            self.machine.state, self.moving = State.ACTIVE, True
+            self.times, self.fail_at = [], fail_at
+
+        def period(self, now):
+            self.times.append(now)
+            if len(self.times) == self.fail_at:
+                raise RuntimeError("broken")
+
+    controller = Counting(fail_at=30)
+    loop = ControlLoop(controller)
+    loop.start()
+    wait_for(lambda: not loop.running)
+    assert "broken" in loop.failure
+    steps = np.diff(controller.times) / 0.002
+    np.testing.assert_allclose(steps, np.round(steps), atol=1e-6)
+    assert (np.round(steps) >= 1).all()
+    assert controller.statistics.lateness.count == 29
+    skipped_before_last = steps[:-1].sum() - 28
+    assert controller.statistics.missed >= round(skipped_before_last)
+
+
+def test_the_run_time_imports_neither_torch_nor_hydra():
+    modules = "bundle worker controller control_loop offer statistics ros2.policy_controller ros2.availability"
+    code = "import importlib, sys\n"
+    code += f"[importlib.import_module('robolearn.real.' + m) for m in {modules.split()}]\n"
+    code += "try:\n    import rclpy, robolearn.real.ros2.node, robolearn.real.ros2.episodes\nexcept ImportError: pass\n"
+    code += "print(sorted({'torch', 'hydra', 'lerobot', 'mujoco'} & set(sys.modules)))"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "[]"
