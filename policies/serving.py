@@ -115,8 +115,8 @@ def _require_same_channels(config: Any, schema: Schema, folder: Path) -> None:
     for key in expected | found:
         if expected.get(key) != found.get(key):
             raise UserError(
-                f"channel '{key}' has shape {found.get(key)} in {CONFIG} but {expected.get(key)} in {SCHEMA}: the files "
-                f"of {folder} are of different policies"
+                f"channel '{key}' has shape {found.get(key)} in {CONFIG} but {expected.get(key)} in {SCHEMA}: "
+                f"the files of {folder} are of different policies"
             )
 
 
@@ -126,9 +126,9 @@ def _load_weights(policy: PreTrainedPolicy, path: Path) -> None:
     tensors, own = load_file(path), policy.state_dict()
     for name in own.keys() | tensors.keys():
         if name not in own or name not in tensors or own[name].shape != tensors[name].shape:
-            shapes = [tuple(d[name].shape) if name in d else "absent" for d in (tensors, own)]
+            there, here = (tuple(d[name].shape) if name in d else "absent" for d in (tensors, own))
             raise UserError(
-                f"{path} is a checkpoint of another policy: '{name}' is {shapes[0]} there but {shapes[1]} by config.json: "
+                f"{path} is a checkpoint of another policy: '{name}' is {there} there but {here} by config.json; "
                 "give the folder that training wrote"
             )
     policy.load_state_dict(tensors)

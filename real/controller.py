@@ -132,6 +132,7 @@ class Controller:
         self._epoch = 0
         self._begin = self._last_answer = 0.0
         self._moving = self._starved = False
+        self._warm_up()
 
     @property
     def moving(self) -> bool:
@@ -143,6 +144,12 @@ class Controller:
         future: Future[str] = Future()
         self._requests.put((event, future))
         return future
+
+    def _warm_up(self) -> None:
+        """Compute once what takes longer the first time."""
+        here = np.array((*self._space.robot.home, 0.0))
+        self._motion.step(here, 0 * here, here, 0 * here)
+        self._space.command(here, here, np.zeros(self._space.feature.shape))
 
     def period(self, now: float) -> None:
         """Do the control period that begins at `now` (monotonic, s)."""

@@ -84,7 +84,6 @@ class TrainingConfig:
     weight_decay: float = option("AdamW's weight decay", low=0)
     ema_decay: float = option("decay of the averaged weights", low=0, high=1)
     save_every: int = option("steps between checkpoints", low=1)
-    evaluate_every: int = option("steps between validation losses", low=1)
 
 
 @dataclass(kw_only=True)

@@ -13,19 +13,21 @@ from robolearn.errors import UserError
 from robolearn.schema import Schema
 
 Statistics = Mapping[str, Mapping[str, Any]]
+LIMIT = 5.0  # standard deviations: what hardly moves in the data must not shout when it moves elsewhere
 EPS = 1e-6  # a constant component becomes 0 instead of a division by zero
 
 
 @dataclass(frozen=True)
 class Affine:
-    """y = (x - offset) / scale, per component."""
+    """y = clip((x - offset) / scale, -limit, limit), per component."""
 
     offset: NDArray[np.float32]
     scale: NDArray[np.float32]
+    limit: float = np.inf
 
     def __call__(self, x: NDArray[Any]) -> NDArray[np.float32]:
         """Physical units to network units."""
-        return ((x - self.offset) / self.scale).astype(np.float32)
+        return np.clip((x - self.offset) / self.scale, -self.limit, self.limit).astype(np.float32)
 
     def inverse(self, y: NDArray[Any]) -> NDArray[np.float32]:
         """Network units to physical units."""
@@ -33,7 +35,7 @@ class Affine:
 
 
 class Normalizer:
-    """Observations to zero mean and unit deviation by the data's statistics; actions to [-1, 1] by their bounds.
+    """Observations to zero mean and unit deviation by the data's statistics, clipped at `LIMIT`; actions to [-1, 1] by their bounds.
 
     Actions go by the schema's bounds, not by the data: a residual must be able to leave the range that the
     demonstrations happened to cover, and [-1, 1] means the same to every algorithm.
@@ -44,31 +46,19 @@ class Normalizer:
         self.transforms: dict[str, Affine] = {}
         for key in schema.observation_keys:
             if key not in statistics:
-                raise UserError(
-                    f"the statistics lack channel '{key}': compute them on a dataset that has it"
-                )
+                raise UserError(f"the statistics lack channel '{key}': compute them on a dataset that has it")
             mean = np.asarray(statistics[key]["mean"], np.float32)
             std = np.asarray(statistics[key]["std"], np.float32)
-            self.transforms[key] = Affine(
-                mean, np.where(std < EPS, 1.0, std).astype(np.float32)
-            )
+            self.transforms[key] = Affine(mean, np.where(std < EPS, 1.0, std).astype(np.float32))
         low, high = schema.action.low, schema.action.high
         if low is None or high is None:
-            raise UserError(
-                "the action channel has no bounds: give `low` and `high` in the schema"
-            )
+            raise UserError("the action channel has no bounds: give `low` and `high` in the schema")
         lo, hi = np.array(low, np.float32), np.array(high, np.float32)
         self.transforms["action"] = Affine((hi + lo) / 2, (hi - lo) / 2)
 
     def __getitem__(self, key: str) -> Affine:
         return self.transforms[key]
 
-    def observation(
-        self, observation: Mapping[str, NDArray[Any]]
-    ) -> dict[str, NDArray[np.float32]]:
+    def observation(self, observation: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[np.float32]]:
         """Normalise every observation channel; other channels are dropped."""
-        return {
-            key: self[key](observation[key])
-            for key in self.transforms
-            if key != "action"
-        }
+        return {key: self[key](observation[key]) for key in self.transforms if key != "action"}

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from robolearn.action_space import make_action_space
 from robolearn.errors import UserError, nearest
 from robolearn.motion import MotionLimiter
-from robolearn.proprioception import poses_feature, state_feature
+from robolearn.proprioception import pose_vector, poses_feature, state_feature
 from robolearn.robot import RobotSpec
 from robolearn.schema import Schema
 from robolearn.sim.stages import task_progress
@@ -179,8 +179,8 @@ class RobotVecEnv(VectorEnv[Obs, NDArray[np.float32], NDArray[np.float32]]):
         self._elapsed[ids] = 0
 
     def _observe(self, state: WorldState) -> Obs:
-        proprio = (state.joints, state.width[:, None], state.tool_pos, state.tool_quat)
-        poses = [part for name in self.task.objects for part in state.objects[name]]
+        proprio = (state.joints, state.width[:, None], pose_vector(state.tool_pos, state.tool_quat))
+        poses = [pose_vector(*state.objects[name]) for name in self.task.objects]
         return {
             "observation.state": np.concatenate(proprio, axis=1).astype(np.float32),
             "observation.environment_state": np.concatenate(poses, axis=1).astype(np.float32),

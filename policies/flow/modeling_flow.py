@@ -21,6 +21,7 @@ from robolearn.errors import UserError
 from robolearn.policies.flow.configuration_flow import FlowConfig
 from robolearn.policies.flow.velocity import VelocityNetwork
 from robolearn.sampling import euler
+from robolearn.schema import Schema
 
 MAX_TIME = 0.999  # beyond it nothing is left to learn
 
@@ -142,3 +143,8 @@ class FlowPolicy(PreTrainedPolicy):
             return torch.sigmoid(torch.randn(n, device=device)).clamp(max=MAX_TIME)
         # Beta(a, 1) has the distribution function x^a, hence the inverse u^(1/a)
         return MAX_TIME * (1 - torch.rand(n, device=device) ** (1 / self.config.time_alpha))
+
+
+def build(schema: Schema, **settings: Any) -> FlowPolicy:
+    """Return an untrained policy for these channels; `settings` are fields of `FlowConfig`."""
+    return FlowPolicy(FlowConfig.from_schema(schema, **settings))

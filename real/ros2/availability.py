@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import csv
 import importlib
 import os
 from importlib import metadata
+from pathlib import Path
 
 from robolearn.errors import UserError
 
@@ -51,7 +53,9 @@ def damaged_wheels() -> list[str]:
         name = distribution.name
         if not name.startswith("ros-"):
             continue
-        sources = [file for file in distribution.files or () if file.suffix == ".py" and ".." not in file.parts]
-        if any(not distribution.locate_file(file).exists() for file in sources):  # type: ignore[attr-defined]
+        # the raw record: `files` leaves out what does not exist
+        rows = csv.reader((distribution.read_text("RECORD") or "").splitlines())
+        sources = [row[0] for row in rows if row[0].endswith(".py") and not row[0].startswith("..")]
+        if any(not Path(str(distribution.locate_file(file))).exists() for file in sources):
             damaged.add(name)
     return sorted(damaged)

@@ -63,6 +63,11 @@ class PolicyController:
         node.create_timer(1.0, self._diagnose)
         self.loop.start()
 
+    @property
+    def condition(self) -> str:
+        """State and reason in a line."""
+        return f"{self.controller.machine.state}: {self.controller.machine.reason}"
+
     def close(self) -> None:
         """Bring the arm to rest, end loop and inference, write the statistics."""
         if self.loop.running:
@@ -89,9 +94,9 @@ class PolicyController:
         if self._path is None:
             return
         record = self.controller.statistics.to_dict()
-        write_json(self._path, {**record, **self._condition(), "summary": summarise([record])})
+        write_json(self._path, {**record, **self._details(), "summary": summarise([record])})
 
-    def _condition(self) -> dict[str, Any]:
+    def _details(self) -> dict[str, Any]:
         controller = self.controller
         return {
             "state": str(controller.machine.state),
@@ -106,7 +111,7 @@ class PolicyController:
     def _diagnose(self) -> None:
         statistics, state = self.controller.statistics, self.controller.machine.state
         lateness = percentiles(statistics.lateness.values() * 1e3)
-        values = self._condition() | {
+        values = self._details() | {
             "lateness_p50_ms": lateness["p50"],
             "lateness_p99_ms": lateness["p99"],
             "missed_periods": statistics.missed,
@@ -116,7 +121,7 @@ class PolicyController:
         status = DiagnosticStatus(
             level=LEVELS.get(state, DiagnosticStatus.OK),
             name=NAME,
-            message=f"{state}: {self.controller.machine.reason}",
+            message=self.condition,
             values=[KeyValue(key=key, value=str(value)) for key, value in values.items()],
         )
         message = DiagnosticArray(status=[status])
@@ -164,9 +169,13 @@ def _serve(node: Node, executor: SingleThreadedExecutor, options: Mapping[str, A
     robot = RosRobot(node, schema=schema, robot=bundle.robot)
     controller = PolicyController(node, bundle=bundle, robot=robot, settings=settings, statistics=options["statistics"])
     node.get_logger().info(f"ready to run {bundle.path}: call ~/start")
+    known = ""
     try:
         while not ended.is_set() and controller.loop.running:
             executor.spin_once(timeout_sec=0.1)
+            if controller.condition != known:
+                known = controller.condition
+                node.get_logger().info(known)
     finally:
         controller.close()
     if controller.loop.failure is not None:

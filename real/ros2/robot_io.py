@@ -15,10 +15,9 @@ from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import JointState
 from std_msgs.msg import Float64MultiArray
 
-from robolearn.proprioception import objects_of, proprioception
+from robolearn.proprioception import objects_of, pose_vector, proprioception
 from robolearn.real.offer import POSES, STATE, pose_topic
 from robolearn.robot import RobotSpec
-from robolearn.rotations import canonical
 from robolearn.schema import Schema
 
 JOINT_STATES, COMMANDS = "/joint_states", "~/commands"
@@ -65,7 +64,7 @@ class RosRobot:
         age = self._age_of(message, received)
         if self._objects:
             parts = [self._poses[name] for name in self._objects]
-            observation[POSES] = np.concatenate([pose_vector(part) for part, _ in parts]).astype(np.float32)
+            observation[POSES] = np.concatenate([pose_of(part) for part, _ in parts]).astype(np.float32)
             age = max(age, *(self._age_of(part, when) for part, when in parts))
         return observation, age
 
@@ -101,7 +100,7 @@ class RosRobot:
         return by_stamp if 0.0 <= by_stamp < CLOCKS_AGREE else time.monotonic() - received
 
 
-def pose_vector(message: PoseStamped) -> NDArray[np.float64]:
-    """Position and quaternion (w, x, y, z; w >= 0) [7] of a pose message."""
+def pose_of(message: PoseStamped) -> NDArray[np.float64]:
+    """The channel's part [9] of a pose message."""
     p, q = message.pose.position, message.pose.orientation
-    return np.concatenate(((p.x, p.y, p.z), canonical(np.array((q.w, q.x, q.y, q.z)))))
+    return pose_vector(np.array((p.x, p.y, p.z)), np.array((q.w, q.x, q.y, q.z)))

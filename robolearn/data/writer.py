@@ -50,7 +50,7 @@ class DatasetWriter:
         *,
         robot_type: str,
         stage_names: Sequence[str] = (),
-        episodes_per_file: int = 50,
+        episodes_per_file: int = 16,
     ) -> None:
         """Create the dataset, or go on with the one that is there.
 

@@ -13,6 +13,7 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
 import json
 import logging
 import shutil
@@ -218,7 +219,6 @@ def _export_residual(path: Path, module: torch.nn.Module, schema: Schema) -> Non
 def _export(path: Path, module: torch.nn.Module, inputs: dict[str, torch.Tensor], output: str) -> None:
     training = module.training
     module.eval()
-    batch = torch.export.Dim("batch", min=1)
     try:
         with torch.no_grad(), warnings.catch_warnings(), _quiet("torch.onnx", "onnxscript"):
             warnings.simplefilter("ignore")
@@ -228,13 +228,24 @@ def _export(path: Path, module: torch.nn.Module, inputs: dict[str, torch.Tensor]
                 path,
                 input_names=list(inputs),
                 output_names=[output],
-                dynamic_shapes=tuple({0: batch} for _ in inputs),
+                dynamic_shapes=_dynamic_batch(module, len(inputs)),
                 dynamo=True,
                 external_data=False,
                 verbose=False,
             )
     finally:
         module.train(training)
+
+
+def _dynamic_batch(module: torch.nn.Module, count: int) -> tuple[Any, ...]:
+    """A free first axis for each of `count` inputs, nested as the module's parameters are."""
+    batch = torch.export.Dim("batch", min=1)
+    shapes: list[Any] = [{0: batch} for _ in range(count)]
+    kinds = [parameter.kind for parameter in inspect.signature(module.forward).parameters.values()]
+    if inspect.Parameter.VAR_POSITIONAL in kinds:
+        named = kinds.index(inspect.Parameter.VAR_POSITIONAL)
+        return (*shapes[:named], tuple(shapes[named:]))
+    return tuple(shapes)
 
 
 class _quiet:  # noqa: N801 (used like a function)

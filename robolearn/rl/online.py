@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -60,18 +59,6 @@ def _make_replay(capacity: int, policy: Policy) -> Replay:
     return Replay(capacity, shapes)
 
 
-@dataclass
-class Progress:
-    """What a callback sees after each round of the worlds; `success` only when an evaluation was due."""
-
-    steps: int
-    total: int
-    episodes: int
-    recent_success: float
-    metrics: dict[str, float] = field(default_factory=dict)
-    success: float | None = None
-
-
 class OnlineTrainer:
     """Residual RL in a batch of worlds; `run` is resumable from its checkpoint."""
 
@@ -103,33 +90,31 @@ class OnlineTrainer:
         self._rng = np.random.default_rng((seed, self.steps))
 
     def run(
-        self, *, evaluate: Callable[[ResidualCorrection], float], on_progress: Callable[[Progress], None] | None = None
+        self, *, evaluate: Callable[[ResidualCorrection], float], on_progress: Callable[[int, float], None] | None = None
     ) -> list[dict[str, float]]:
         """Learn until `total_steps` or until two evaluations in a row reach `stop_at`; return the curve.
 
         Args:
             evaluate: success rate of a correction, in worlds and on seeds of its own.
-            on_progress: called after each round of the worlds.
+            on_progress: called after each round of the worlds with the control steps so far and the success rate of
+                the last 100 exploring episodes.
         """
         if not self.curve:
-            self._record(evaluate(self.correction))
+            self._record(evaluate(self.correction), {})
         self._begin()
         while self.steps < self.config.total_steps and not self._good_enough():
             before = self.steps
             self._interact()
             metrics = self._learn(self.steps - before)
-            success = None
             due = self.steps // self.config.eval_every > before // self.config.eval_every
             if due or self.steps >= self.config.total_steps:
-                success = evaluate(self.correction)
-                self._record(success)
+                self._record(evaluate(self.correction), metrics)
             if on_progress is not None:
-                recent = float(np.mean(self._outcomes[-100:])) if self._outcomes else 0.0
-                on_progress(Progress(self.steps, self.config.total_steps, self.episodes, recent, metrics, success))
+                on_progress(self.steps, float(np.mean(self._outcomes[-100:])) if self._outcomes else 0.0)
         return self.curve
 
-    def _record(self, success: float) -> None:
-        self.curve.append({"steps": float(self.steps), "success": success})
+    def _record(self, success: float, metrics: dict[str, float]) -> None:
+        self.curve.append({"steps": float(self.steps), "success": success, **metrics})
         save_checkpoint(self, self.out)
 
     def _good_enough(self) -> bool:

@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 
 from robolearn.errors import UserError
 from robolearn.robot import RobotSpec
-from robolearn.rotations import canonical
 from robolearn.sim.robots import get_robot
 from robolearn.sim.scene import build_model
 from robolearn.sim.state import WorldState
@@ -84,7 +83,7 @@ class Worlds:
     def state(self) -> WorldState:
         """Copies of the present state."""
         objects = {
-            name: (self.qpos[:, at : at + 3].copy(), canonical(self.qpos[:, at + 3 : at + 7]))
+            name: (self.qpos[:, at : at + 3].copy(), self.qpos[:, at + 3 : at + 7].copy())
             for name, at in self._objects.items()
         }
         return WorldState(
@@ -92,7 +91,7 @@ class Worlds:
             joint_velocities=self._qvel[:, self._arm_velocity],
             width=self._width(),
             tool_pos=self._tool_pos.copy(),
-            tool_quat=canonical(self._tool_quat),
+            tool_quat=self._tool_quat.copy(),
             objects=objects,
         )
 

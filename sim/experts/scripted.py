@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from robolearn.action_space import MAX_ANGULAR_STEP, MAX_LINEAR_STEP
 from robolearn.errors import UserError, nearest
-from robolearn.proprioception import objects_of
+from robolearn.proprioception import POSE_DIM, objects_of
 from robolearn.schema import Schema
 
 Array = NDArray[np.float64]
@@ -31,11 +31,13 @@ class Scene:
         """Slice `observation` [n, dim] by the names in `schema`."""
         state = np.asarray(observation["observation.state"], np.float64)
         at = schema["observation.state"].names.index("gripper_width")
-        self.width, self.tool_pos, self.tool_quat = state[:, at], state[:, at + 1 : at + 4], state[:, at + 4 : at + 8]
+        self.width, tool = state[:, at], state[:, at + 1 :]
+        self.tool_pos, self.tool_yaw = tool[:, :3], _yaw(tool)
         poses = np.asarray(observation["observation.environment_state"], np.float64)
         names = objects_of(schema["observation.environment_state"])
-        self.pos = {name: poses[:, 7 * k : 7 * k + 3] for k, name in enumerate(names)}
-        self.quat = {name: poses[:, 7 * k + 3 : 7 * k + 7] for k, name in enumerate(names)}
+        pose = {name: poses[:, POSE_DIM * k : POSE_DIM * (k + 1)] for k, name in enumerate(names)}
+        self.pos = {name: values[:, :3] for name, values in pose.items()}
+        self.yaw = {name: _yaw(values) for name, values in pose.items()}
 
 
 class ScriptedExpert:
@@ -78,17 +80,16 @@ class ScriptedExpert:
         return np.clip(action, self.schema.action.low, self.schema.action.high).astype(np.float32)
 
 
-def yaw_of(quat: Array) -> Array:
-    """Turn about the vertical [n] in rad of quaternions [n, 4]: where the local x axis points."""
-    w, x, y, z = quat.T
-    return np.arctan2(2 * (x * y + w * z), 1 - 2 * (y * y + z * z))
+def _yaw(pose: Array) -> Array:
+    # turn about the vertical in rad: where the body's x axis points
+    return np.arctan2(pose[:, 4], pose[:, 3])
 
 
 def lift(scene: Scene, aim: Array) -> tuple[Array, Array, Array]:
     """Way to go [n, 3] in m, turn [n] in rad, opening [n] of the lift task."""
     cube, tool = scene.pos["cube"], scene.tool_pos
     way = cube + aim - tool
-    turn = yaw_of(scene.quat["cube"]) - yaw_of(scene.tool_quat)
+    turn = scene.yaw["cube"] - scene.tool_yaw
     turn = (turn + np.pi / 4) % (np.pi / 2) - np.pi / 4  # a cube looks the same every quarter turn
     near = np.linalg.norm(cube - tool, axis=1) < 0.015 + np.linalg.norm(aim, axis=1)
     arrived = np.linalg.norm(way, axis=1) < 0.010

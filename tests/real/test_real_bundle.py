@@ -82,7 +82,9 @@ def test_a_damaged_manifest_is_refused(tmp_path):
         load_bundle(tmp_path / "nothing")
 
 
-@pytest.mark.parametrize(("part", "message"), [("sampler", "heun"), ("graph", "open"), ("input", "input 'base_action'")])
+@pytest.mark.parametrize(
+    ("part", "message"), [("sampler", "heun"), ("graph", "open"), ("input", "input 'base_action'")]
+)
 def test_an_unusable_graph_is_refused(tmp_path, part, message):
     path = write_bundle(tmp_path / "b")
     manifest = json.loads((path / "manifest.json").read_text())

@@ -1,0 +1,30 @@
+"""colcon's view of this folder: launch and configuration files, and executables that run the installed robolearn.
+
+The Python code is part of the `robolearn` distribution, which must be installed for the Python that ROS 2 uses;
+nothing is copied here, so that the two can never differ.
+"""
+
+from setuptools import setup  # type: ignore[import-untyped]
+
+PACKAGE = "robolearn_ros2"
+
+if __name__ == "__main__":
+    setup(
+        name=PACKAGE,
+        version="0.1.0",
+        packages=[],
+        py_modules=[],
+        data_files=[
+            ("share/ament_index/resource_index/packages", [f"resource/{PACKAGE}"]),
+            (f"share/{PACKAGE}", ["package.xml"]),
+            (f"share/{PACKAGE}/launch", ["launch/policy_controller.launch.py"]),
+            (f"share/{PACKAGE}/config", ["config/policy_controller.yaml"]),
+        ],
+        entry_points={
+            "console_scripts": [
+                "policy_controller = robolearn.real.ros2.policy_controller:main",
+                "simulated_arm = robolearn.real.ros2.simulated_arm:main",
+            ]
+        },
+        zip_safe=False,
+    )

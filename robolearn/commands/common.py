@@ -1,0 +1,127 @@
+"""What several verbs need: worlds, checkpoints, progress bars, results."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from robolearn.acting import ChunkActor, Correction
+from robolearn.config import EnvConfig, RobotConfig, TaskConfig
+from robolearn.data.files import write_json
+from robolearn.errors import UserError
+from robolearn.eval.metrics import SuccessRate
+from robolearn.eval.rollout import Actor, Episode, run_episodes
+
+if TYPE_CHECKING:
+    from robolearn.policies.serving import TorchPolicy
+    from robolearn.sim.vec_env import RobotVecEnv
+
+# seeds of evaluation lie beyond those of collection and learning, which count up from small numbers or are drawn
+# above 2**32; those that choose when to stop are not those that are reported
+REPORT_SEED, SELECT_SEED = 1_000_000_000, 2_000_000_000
+console = Console()
+
+
+def make_env(task: TaskConfig, robot: RobotConfig, env: EnvConfig, *, num_envs: int | None = None) -> RobotVecEnv:
+    """Worlds of a task, without autoreset."""
+    from robolearn.sim.backends.mujoco import MujocoVecEnv
+
+    return MujocoVecEnv(
+        task.name,
+        robot.name,
+        num_envs=env.num_envs if num_envs is None else num_envs,
+        threads=env.threads,
+        timestep=task.timestep,
+        fps=task.fps,
+        action_space=task.action_space,
+        max_episode_steps=task.max_episode_steps,
+        autoreset=False,
+    )
+
+
+def load_checkpoint(folder: Path) -> tuple[TorchPolicy, Correction | None]:
+    """A policy and, where the folder holds one, its residual.
+
+    Raises:
+        UserError: the folder is no checkpoint, or one of another policy.
+    """
+    from robolearn.policies.serving import load_policy
+    from robolearn.rl.correction import Units, load_residual
+
+    if not folder.is_dir():
+        raise UserError(f"no checkpoint folder '{folder}': give the `out` of `robolearn train` or `finetune`")
+    policy = load_policy(folder)
+    return policy, load_residual(folder, Units(policy.normalizer, policy.schema.observation_keys))
+
+
+def evaluate(
+    env: RobotVecEnv, actor: Actor, *, first_seed: int, episodes: int, label: str | None = None, record: bool = False
+) -> list[Episode]:
+    """Run `episodes` episodes from consecutive seeds; `label` shows a bar, `record` keeps the simulator's state."""
+    seeds = range(first_seed, first_seed + episodes)
+    snapshot = (lambda: {"qpos": env.worlds.qpos.copy()}) if record else None
+    with progress(label, episodes) as advance:
+        return run_episodes(
+            env, actor, seeds, record=record, snapshot=snapshot, on_episode=lambda episode: advance(1)
+        )
+
+
+def policy_actor(env: RobotVecEnv, policy: TorchPolicy, correction: Correction | None = None) -> ChunkActor:
+    """A policy that acts in all worlds of `env`.
+
+    Raises:
+        SchemaError: the policy reads or emits other channels than the environment has.
+    """
+    policy.schema.require_same(env.schema, what="the simulated task")
+    return ChunkActor(policy, env.num_envs, correction)
+
+
+def success_rate(episodes: Sequence[Episode]) -> SuccessRate:
+    """Successes of episodes."""
+    return SuccessRate.of([episode.success for episode in episodes])
+
+
+@contextmanager
+def progress(label: str | None, total: int) -> Iterator[Any]:
+    """A progress bar; yields `advance(n, text)`. Without a label nothing is shown."""
+    if label is None:
+        yield lambda n, text="": None
+        return
+    columns = (
+        TextColumn("{task.description:<12}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[text]}"),
+    )
+    with Progress(*columns, console=console) as bar:
+        handle = bar.add_task(label, total=total, text="")
+        yield lambda n, text="": bar.update(handle, advance=n, text=text)
+
+
+def use_all_cores() -> None:
+    """Let torch use every core it may run on, and no more."""
+    import torch
+
+    torch.set_num_threads(len(os.sched_getaffinity(0)))
+
+
+def save_result(path: Path, result: dict[str, Any]) -> None:
+    """Write plain JSON in one piece."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_json(path, result)
+
+
+def read_result(path: Path) -> dict[str, Any] | None:
+    """Read what `save_result` wrote; None where there is nothing."""
+    if not path.exists():
+        return None
+    result: dict[str, Any] = json.loads(path.read_text())
+    return result

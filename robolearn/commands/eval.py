@@ -1,0 +1,38 @@
+"""`robolearn eval`: success rate of a policy in simulation, with its interval."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from robolearn.commands.common import (
+    console,
+    evaluate,
+    load_checkpoint,
+    make_env,
+    policy_actor,
+    save_result,
+    success_rate,
+    use_all_cores,
+)
+from robolearn.commands.strips import save_strips
+from robolearn.config import EvalConfig
+from robolearn.eval.report import Row, print_table
+
+
+def run(config: EvalConfig) -> None:
+    """Evaluate, print the table, and write results and film strips where `out` says."""
+    use_all_cores()
+    policy, correction = load_checkpoint(Path(config.checkpoint))
+    env = make_env(config.task, config.robot, config.env)
+    actor = policy_actor(env, policy, correction)
+    record = config.out is not None
+    episodes = evaluate(
+        env, actor, first_seed=config.seed, episodes=config.episodes, label="evaluate", record=record
+    )
+    print_table([Row(config.checkpoint, success_rate(episodes))], console)
+    if config.out is not None:
+        outcomes = [{"seed": e.seed, "success": e.success, "length": e.length} for e in episodes]
+        save_result(Path(config.out) / "episodes.json", {"checkpoint": config.checkpoint, "episodes": outcomes})
+        for path in save_strips(Path(config.out), env, episodes):
+            console.print(f"picture {path}")
+    env.close()

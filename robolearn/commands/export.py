@@ -1,0 +1,100 @@
+"""`robolearn export`: a policy as a bundle that the control node loads without torch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from robolearn.commands.common import console, load_checkpoint
+from robolearn.config import ExportConfig, RobotConfig, TaskConfig
+
+TOLERANCE = 1e-4  # largest difference between policy and bundle, as a share of the action's half range
+SAMPLES = 64
+
+
+def run(config: ExportConfig) -> None:
+    """Export, check, and say what was written."""
+    difference = export(
+        config.task, config.robot, checkpoint=Path(config.checkpoint), out=Path(config.out), config_yaml="", notes={}
+    )
+    console.print(f"bundle in {config.out}; largest difference from the policy {difference:.1e}")
+
+
+def export(
+    task: TaskConfig, robot: RobotConfig, *, checkpoint: Path, out: Path, config_yaml: str, notes: dict[str, Any]
+) -> float:
+    """Write the bundle of a checkpoint and return its largest difference from the policy, with the same noise.
+
+    Args:
+        task: that the policy is for.
+        robot: that it moves.
+        checkpoint: folder of the policy, with or without a residual.
+        out: folder of the bundle.
+        config_yaml: the resolved configuration to keep in it.
+        notes: provenance to keep in it, e.g. success rates.
+
+    Raises:
+        UserError: the policy is of another robot or task, or the bundle differs from it.
+    """
+    from robolearn.eval.machine import commit
+    from robolearn.export.bundle import check_correction_parity, check_parity, export_bundle
+    from robolearn.policies.flow.graph import VelocityGraph
+    from robolearn.real.bundle import load_bundle
+    from robolearn.rl.correction import ResidualGraph
+    from robolearn.sim.robots import get_robot
+    from robolearn.sim.tasks import make_task
+    from robolearn.sim.vec_env import make_schema
+
+    policy, correction = load_checkpoint(checkpoint)
+    scene, arm = make_task(task.name), get_robot(robot.name)
+    schema = make_schema(scene, arm, action_space=task.action_space, fps=task.fps)
+    policy.schema.require_same(schema, what=f"task '{task.name}' on robot '{robot.name}'")
+    model: Any = policy.policy
+    actor = None if correction is None else correction.actor
+    export_bundle(
+        out,
+        schema=schema,
+        robot=arm,
+        action_space=task.action_space,
+        statistics=policy.statistics,
+        task={
+            "name": scene.name,
+            "instruction": scene.instructions[0],
+            "max_episode_steps": task.max_episode_steps,
+            "stage_names": list(scene.stage_names),
+        },
+        policy={
+            "kind": model.name,
+            "horizon": policy.horizon,
+            "n_action_steps": policy.n_action_steps,
+            "n_obs_steps": policy.n_obs_steps,
+            "noise_shape": list(policy.noise_shape or ()),
+            "sampler": {"name": "euler", "steps": model.config.num_inference_steps},
+        },
+        velocity=VelocityGraph(model),
+        residual=None if actor is None else ResidualGraph(actor),
+        residual_scale=None if actor is None else actor.scale.tolist(),
+        config_yaml=config_yaml,
+        provenance={"commit": commit(), **notes},
+    )
+    bundle = load_bundle(out)
+    observations = _observations(policy, n_obs_steps=policy.n_obs_steps)
+    difference = check_parity(policy, bundle.policy, observations, atol=TOLERANCE)
+    if correction is not None and bundle.correction is not None:
+        newest = {key: values[:, -1] for key, values in observations.items()}
+        base = policy.predict_chunk(observations).values[:, 0]
+        other = check_correction_parity(correction, bundle.correction, schema, newest, base, atol=TOLERANCE)
+        difference = max(difference, other)
+    return difference
+
+
+def _observations(policy: Any, *, n_obs_steps: int) -> dict[str, np.ndarray]:
+    """Random observations [SAMPLES, n_obs_steps, dim] spread as the training data were."""
+    rng = np.random.default_rng(0)
+    drawn = {}
+    for key in policy.schema.observation_keys:
+        mean, std = (np.asarray(policy.statistics[key][name], np.float32) for name in ("mean", "std"))
+        drawn[key] = mean + std * rng.standard_normal((SAMPLES, n_obs_steps, len(mean)), np.float32)
+    return drawn

@@ -1,0 +1,95 @@
+"""`robolearn finetune`: improve a trained policy by online RL in simulation."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+from robolearn.commands.common import (
+    SELECT_SEED,
+    console,
+    evaluate,
+    load_checkpoint,
+    make_env,
+    policy_actor,
+    progress,
+    success_rate,
+    use_all_cores,
+)
+from robolearn.config import AlgoConfig, EnvConfig, FinetuneConfig, RobotConfig, TaskConfig
+
+
+def run(config: FinetuneConfig) -> None:
+    """Fine-tune, and say what was written."""
+    curve = finetune(
+        config.task,
+        config.robot,
+        config.env,
+        config.algo,
+        checkpoint=Path(config.checkpoint),
+        dataset=Path(config.dataset),
+        seed=config.seed,
+        out=Path(config.out),
+    )
+    console.print(f"success {curve[-1]['success']:.2f} after {curve[-1]['steps']:.0f} control steps; in {config.out}")
+
+
+def finetune(
+    task: TaskConfig,
+    robot: RobotConfig,
+    env_config: EnvConfig,
+    algo: AlgoConfig,
+    *,
+    checkpoint: Path,
+    dataset: Path,
+    seed: int,
+    out: Path,
+) -> list[dict[str, float]]:
+    """Run the algorithm on top of the policy in `checkpoint` and save both in `out / "policy"`; resumes from `out`.
+
+    Returns:
+        The learning curve: control steps and success rate, on seeds kept for choosing when to stop.
+    """
+    from robolearn.data.dataset import EpisodeDataset
+
+    data = EpisodeDataset.load(dataset)
+    from hydra.utils import get_class
+
+    from robolearn.rl.correction import save_residual
+
+    use_all_cores()
+    policy, _ = load_checkpoint(checkpoint)
+    env = make_env(task, robot, env_config, num_envs=getattr(algo, "num_envs", None))
+    judge = make_env(task, robot, env_config)
+    policy_actor(judge, policy)  # says which channel does not fit
+    trainer: Any = get_class(algo._target_)(
+        algo,
+        env=env,
+        policy=policy,
+        normalizer=policy.normalizer,
+        demonstrations=[data.episode(k) for k in range(data.num_episodes)],
+        seed=seed,
+        out=out,
+    )
+    with progress("fine-tune", algo.total_steps) as advance:
+        advance(trainer.steps)
+        before, seen = trainer.steps, [point["success"] for point in trainer.curve]
+
+        def judge_policy(correction: Any) -> float:
+            actor = policy_actor(judge, policy, correction)
+            episodes = evaluate(judge, actor, first_seed=SELECT_SEED, episodes=algo.eval_episodes)
+            seen.append(success_rate(episodes).rate)
+            return seen[-1]
+
+        def on_progress(steps: int, recent: float) -> None:
+            nonlocal before
+            advance(steps - before, f"success {seen[-1]:.2f}, exploring {recent:.2f}")
+            before = steps
+
+        curve: list[dict[str, float]] = trainer.run(evaluate=judge_policy, on_progress=on_progress)
+    shutil.copytree(checkpoint, out / "policy", dirs_exist_ok=True)
+    save_residual(out / "policy", trainer.learner.actor)
+    env.close()
+    judge.close()
+    return curve

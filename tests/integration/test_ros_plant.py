@@ -1,0 +1,45 @@
+"""The MuJoCo plant by itself."""
+
+import numpy as np
+import pytest
+
+from robolearn.errors import UserError
+from robolearn.proprioception import pose_vector
+from robolearn.sim.backends.mujoco import MujocoVecEnv
+from robolearn.sim.ros_arm import make_plant
+
+
+@pytest.fixture(scope="module")
+def plant():
+    return make_plant(task="lift", robot="panda", period=1 / 250)
+
+
+def test_an_episode_starts_as_in_simulation(plant):
+    env = MujocoVecEnv("lift", "panda", num_envs=1)
+    observation, _ = env.reset(seed=[5])
+    plant.reset(5)
+    state = plant.state
+    np.testing.assert_allclose(state.joints, observation["observation.state"][:, :7], atol=1e-6)
+    cube = pose_vector(*state.objects["cube"])
+    np.testing.assert_allclose(cube, observation["observation.environment_state"], atol=1e-6)
+    env.close()
+
+
+def test_it_holds_its_pose_until_a_command_comes_and_then_follows(plant):
+    plant.reset(1)
+    begin = plant.state.joints.copy()
+    for _ in range(50):
+        plant.step(None)
+    np.testing.assert_allclose(plant.state.joints, begin, atol=5e-3)
+    goal = np.concatenate((begin[0], plant.state.width))
+    goal[0] += 0.05
+    for _ in range(100):
+        plant.step(goal)
+    assert abs(plant.state.joints[0, 0] - goal[0]) < 0.01
+    assert plant.stage() == (0, False)
+    assert plant.qpos.shape == (16,)
+
+
+def test_a_rate_that_does_not_fit_the_physics_is_refused():
+    with pytest.raises(UserError, match="300 Hz"):
+        make_plant(task="lift", robot="panda", period=1 / 300)

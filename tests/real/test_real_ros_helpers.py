@@ -1,0 +1,80 @@
+"""The parts of the ROS 2 side that need no ROS 2."""
+
+import socket
+import sys
+
+import pytest
+
+from robolearn.errors import UserError
+from robolearn.real.ros2 import availability, domain, processes
+from robolearn.real.ros2.processes import Child, sweep
+
+
+def test_a_taken_port_makes_a_domain_busy():
+    free = domain.choose_domain()
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken:
+        taken.bind(("", domain.FIRST_PORT + domain.PORTS_PER_DOMAIN * free + domain.UNICAST))
+        assert domain.is_busy(free)
+        assert domain.choose_domain() != free
+        with pytest.raises(UserError, match=f"ROS domain busy.*{free}"):
+            domain.choose_domain(free)
+    assert domain.choose_domain(free) == free
+
+
+def test_no_free_domain_is_said(monkeypatch):
+    monkeypatch.setattr(domain, "is_busy", lambda _: True)
+    with pytest.raises(UserError, match="ROS domain busy"):
+        domain.choose_domain()
+
+
+@pytest.mark.parametrize(("damaged", "message"), [([], "uv run"), (["ros-rclpy"], "--reinstall-package ros-rclpy")])
+def test_missing_ros_says_what_to_do(monkeypatch, damaged, message):
+    monkeypatch.setattr(availability, "damaged_wheels", lambda: damaged)
+    monkeypatch.setitem(sys.modules, "rclpy", None)
+    with pytest.raises(UserError, match=message):
+        availability.require_rclpy()
+
+
+def test_a_wheel_without_its_files_is_damaged(tmp_path, monkeypatch):
+    for package in ("sound", "broken"):
+        record = tmp_path / f"ros_{package}-1.dist-info"
+        record.mkdir()
+        (record / "METADATA").write_text(f"Metadata-Version: 2.1\nName: ros-{package}\nVersion: 1\n")
+        (record / "RECORD").write_text(f"ros_{package}/__init__.py,,\n../../../share/x.py,,\n")
+    (tmp_path / "ros_sound").mkdir()
+    (tmp_path / "ros_sound" / "__init__.py").touch()
+    monkeypatch.setattr(sys, "path", [str(tmp_path)])
+    assert availability.damaged_wheels() == ["ros-broken"]
+
+
+def test_a_child_that_ends_is_reported_with_its_last_words(tmp_path):
+    (tmp_path / "speaks.py").write_text("import sys\nprint('first')\nsys.exit('error: out of cheese')\n")
+    child = Child("helper", "this", [], domain=5, log=tmp_path / "log" / "child.txt")
+    child.process.wait()
+    with pytest.raises(UserError, match=r"helper ended with status 0: .*more of those"):
+        child.require_alive()
+    child.end()
+
+
+def test_a_child_is_ended_even_when_it_does_not_listen(tmp_path, monkeypatch):
+    monkeypatch.setattr(processes, "END_TIMEOUT", 0.1)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    code = "import signal, time\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\nprint('deaf')\ntime.sleep(60)\n"
+    (tmp_path / "deaf_child.py").write_text(code)
+    child = Child("deaf", "deaf_child", ["--x"], domain=5, log=tmp_path / "log.txt")
+    while "deaf" not in (tmp_path / "log.txt").read_text():
+        child.require_alive()
+    child.end()
+    assert child.process.returncode == -9
+
+
+def test_sweeping_removes_only_what_is_named(tmp_path, monkeypatch):
+    monkeypatch.setattr(processes, "SHARED_MEMORY", tmp_path)
+    port = domain.FIRST_PORT + domain.PORTS_PER_DOMAIN * 7 + 11
+    mine = ["fastrtps_abc", "fastrtps_abc_el", f"fastrtps_port{port}", f"sem.fastrtps_port{port}_mutex"]
+    others = ["fastrtps_def", "fastrtps_port7411", "something"]
+    for name in (*mine, *others):
+        (tmp_path / name).touch()
+    removed = sweep([tmp_path / "fastrtps_abc", tmp_path / "fastrtps_port7411"], domain=7)
+    assert {path.name for path in removed} == set(mine)
+    assert {path.name for path in tmp_path.iterdir()} == set(others)
