@@ -1,5 +1,3 @@
 """Behaviour policies."""
 
-assert __name__ == "robolearn.policies", (
-    "import robolearn.policies, never the bare folder"
-)
+assert __name__ == "robolearn.policies", "import robolearn.policies, never the bare folder"

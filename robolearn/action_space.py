@@ -88,19 +88,13 @@ class EndEffectorDelta:
         low, high = self.robot.workspace
         linear = np.clip(here.tool_pos + action[..., :3], low, high) - here.tool_pos
         linear = np.clip(linear, -MAX_LINEAR_STEP, MAX_LINEAR_STEP)
-        angular = (
-            action[..., 3:-1]
-            if self.free_rotation
-            else self._keep_down(here.tool_rot, action[..., 3])
-        )
+        angular = action[..., 3:-1] if self.free_rotation else self._keep_down(here.tool_rot, action[..., 3])
         step = damped_least_squares(
             here.jacobian(),
             np.concatenate((linear, angular), axis=-1),
             np.array(self.robot.home) - q,
         )
-        return limit_command(
-            self.robot, reference, measured, q + step, action[..., -1], self.dt
-        )
+        return limit_command(self.robot, reference, measured, q + step, action[..., -1], self.dt)
 
     @staticmethod
     def _keep_down(tool_rot: Array, yaw: Array) -> Array:
@@ -137,9 +131,7 @@ class JointDelta:
         feature = self.feature
         action = np.clip(action, feature.low, feature.high)
         goal = reference[..., :-1] + action[..., :-1]
-        return limit_command(
-            self.robot, reference, measured, goal, action[..., -1], self.dt
-        )
+        return limit_command(self.robot, reference, measured, goal, action[..., -1], self.dt)
 
 
 def damped_least_squares(jacobian: Array, twist: Array, posture: Array) -> Array:

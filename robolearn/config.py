@@ -130,7 +130,8 @@ class DeploymentConfig:
     """The control node."""
 
     control_rate: float = option("commands per second", low=1)
-    inference_deadline: float = option("s without a new chunk until the arm holds", low=0)
+    inference_deadline: float = option("s into a control step until which its action is still used", low=0)
+    chunk_timeout: float = option("s without a new chunk until the arm holds", low=0)
     stale_limit: float = option("age in s at which an observation is too old to act on", low=0)
     domain_id: int | None = option("ROS domain; null takes a free one", low=0, high=232)
     episodes: int = option("episodes to run", low=1)
@@ -194,6 +195,8 @@ class EvalConfig:
 class ExportConfig:
     """Export a policy as a bundle (ONNX, schema, statistics) and check it against the policy."""
 
+    task: TaskConfig
+    robot: RobotConfig
     checkpoint: str = option("folder of the policy")
     out: str = option("folder of the bundle")
 
@@ -202,8 +205,6 @@ class ExportConfig:
 class DeployConfig:
     """Run a bundle on an arm through ROS 2; the simulated arm stands in where no other answers."""
 
-    task: TaskConfig
-    robot: RobotConfig
     deploy: DeploymentConfig
     bundle: str = option("folder of the bundle")
     seed: int = option("seed of the first episode", low=0)

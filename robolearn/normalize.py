@@ -35,7 +35,7 @@ class Affine:
 
 
 class Normalizer:
-    """Observations to zero mean and unit deviation by the data's statistics, clipped at `LIMIT`; actions to [-1, 1] by their bounds.
+    """Observations to zero mean and unit deviation, clipped at `LIMIT`; actions to [-1, 1] by their bounds.
 
     Actions go by the schema's bounds, not by the data: a residual must be able to leave the range that the
     demonstrations happened to cover, and [-1, 1] means the same to every algorithm.

@@ -80,9 +80,7 @@ class Kinematics:
     def jacobian(self) -> NDArray[np.float64]:
         """Geometric Jacobian of the tool [..., 6, n]: linear (m/rad), then angular (1)."""
         arm = self.tool_pos[..., None, :] - self.anchors
-        return np.concatenate((np.cross(self.axes, arm), self.axes), axis=-1).swapaxes(
-            -1, -2
-        )
+        return np.concatenate((np.cross(self.axes, arm), self.axes), axis=-1).swapaxes(-1, -2)
 
 
 @dataclass(frozen=True)
@@ -134,6 +132,4 @@ class RobotSpec:
 
 
 def _tuples(value: Any) -> Any:
-    return (
-        tuple(_tuples(v) for v in value) if isinstance(value, list | tuple) else value
-    )
+    return tuple(_tuples(v) for v in value) if isinstance(value, list | tuple) else value

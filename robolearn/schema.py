@@ -51,18 +51,12 @@ class Feature:
         if self.role not in ROLES:
             raise SchemaError(f"role '{self.role}' is none of {', '.join(ROLES)}")
         if len(self.unit) != len(self.names):
-            raise SchemaError(
-                f"{len(self.names)} names but {len(self.unit)} units: {self.names}"
-            )
+            raise SchemaError(f"{len(self.names)} names but {len(self.unit)} units: {self.names}")
         if len(self.shape) == 1 and len(self.names) != self.shape[0]:
-            raise SchemaError(
-                f"shape {self.shape} but {len(self.names)} names: {self.names}"
-            )
+            raise SchemaError(f"shape {self.shape} but {len(self.names)} names: {self.names}")
         for bound in (self.low, self.high):
             if bound is not None and len(bound) != len(self.names):
-                raise SchemaError(
-                    f"{len(self.names)} names but {len(bound)} bounds: {self.names}"
-                )
+                raise SchemaError(f"{len(self.names)} names but {len(bound)} bounds: {self.names}")
 
 
 @dataclass(frozen=True)
@@ -80,18 +74,12 @@ class Schema:
 
     def with_role(self, *roles: str) -> dict[str, Feature]:
         """Return the channels of these roles, in order."""
-        return {
-            key: feature
-            for key, feature in self.features.items()
-            if feature.role in roles
-        }
+        return {key: feature for key, feature in self.features.items() if feature.role in roles}
 
     def select(self, keys: Iterable[str]) -> Schema:
         """Return a schema of these channels only, in this schema's order."""
         wanted = set(keys)
-        return replace(
-            self, features={k: f for k, f in self.features.items() if k in wanted}
-        )
+        return replace(self, features={k: f for k, f in self.features.items() if k in wanted})
 
     @property
     def action(self) -> Feature:
@@ -117,9 +105,7 @@ class Schema:
         for key, feature in self.features.items():
             shape = np.shape(frame[key])[lead:]
             if shape != feature.shape:
-                raise SchemaError(
-                    f"channel '{key}' has shape {shape}, the schema says {feature.shape}"
-                )
+                raise SchemaError(f"channel '{key}' has shape {shape}, the schema says {feature.shape}")
 
     def require_same(self, other: Schema, *, what: str = "the other side") -> None:
         """Check that another schema has the same channels, components, units and order.
@@ -133,17 +119,14 @@ class Schema:
             for field in ("dtype", "shape", "names", "unit"):
                 a, b = getattr(mine, field), getattr(theirs, field)
                 if a != b:
-                    raise SchemaError(
-                        f"channel '{key}': {field} is {_difference(a, b)} on {what}"
-                    )
+                    raise SchemaError(f"channel '{key}': {field} is {_difference(a, b)} on {what}")
         if self.fps != other.fps:
             raise SchemaError(f"fps is {self.fps}, but {other.fps} on {what}")
 
     def to_lerobot(self) -> dict[str, dict[str, Any]]:
         """Return LeRobot's `features` dictionary (dtype, shape, names)."""
         return {
-            key: {"dtype": f.dtype, "shape": list(f.shape), "names": list(f.names)}
-            for key, f in self.features.items()
+            key: {"dtype": f.dtype, "shape": list(f.shape), "names": list(f.names)} for key, f in self.features.items()
         }
 
     def to_dict(self) -> dict[str, Any]:
@@ -157,9 +140,7 @@ class Schema:
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
         """Read what `to_dict` wrote."""
         features = {
-            key: Feature(
-                **{k: tuple(v) if isinstance(v, list) else v for k, v in fields.items()}
-            )
+            key: Feature(**{k: tuple(v) if isinstance(v, list) else v for k, v in fields.items()})
             for key, fields in data["features"].items()
         }
         return cls(features=features, fps=int(data["fps"]))
@@ -174,18 +155,14 @@ class Schema:
         return cls.from_dict(json.loads(path.read_text()))
 
 
-def _compare_keys(
-    expected: list[str], found: list[str], *, what: str = "the frame"
-) -> None:
+def _compare_keys(expected: list[str], found: list[str], *, what: str = "the frame") -> None:
     if missing := [key for key in expected if key not in found]:
         raise SchemaError(f"channel '{missing[0]}' is missing on {what}")
     if extra := [key for key in found if key not in expected]:
         raise SchemaError(f"channel '{extra[0]}' on {what} is not in the schema")
     if expected != found:
         first = next(a for a, b in zip(expected, found, strict=True) if a != b)
-        raise SchemaError(
-            f"channel '{first}' is in another place on {what}: order {found}"
-        )
+        raise SchemaError(f"channel '{first}' is in another place on {what}: order {found}")
 
 
 def _difference(a: Any, b: Any) -> str:

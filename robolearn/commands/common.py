@@ -68,9 +68,7 @@ def evaluate(
     seeds = range(first_seed, first_seed + episodes)
     snapshot = (lambda: {"qpos": env.worlds.qpos.copy()}) if record else None
     with progress(label, episodes) as advance:
-        return run_episodes(
-            env, actor, seeds, record=record, snapshot=snapshot, on_episode=lambda episode: advance(1)
-        )
+        return run_episodes(env, actor, seeds, record=record, snapshot=snapshot, on_episode=lambda episode: advance(1))
 
 
 def policy_actor(env: RobotVecEnv, policy: TorchPolicy, correction: Correction | None = None) -> ChunkActor:

@@ -26,9 +26,7 @@ def run(config: EvalConfig) -> None:
     env = make_env(config.task, config.robot, config.env)
     actor = policy_actor(env, policy, correction)
     record = config.out is not None
-    episodes = evaluate(
-        env, actor, first_seed=config.seed, episodes=config.episodes, label="evaluate", record=record
-    )
+    episodes = evaluate(env, actor, first_seed=config.seed, episodes=config.episodes, label="evaluate", record=record)
     print_table([Row(config.checkpoint, success_rate(episodes))], console)
     if config.out is not None:
         outcomes = [{"seed": e.seed, "success": e.success, "length": e.length} for e in episodes]

@@ -90,7 +90,10 @@ class OnlineTrainer:
         self._rng = np.random.default_rng((seed, self.steps))
 
     def run(
-        self, *, evaluate: Callable[[ResidualCorrection], float], on_progress: Callable[[int, float], None] | None = None
+        self,
+        *,
+        evaluate: Callable[[ResidualCorrection], float],
+        on_progress: Callable[[int, float], None] | None = None,
     ) -> list[dict[str, float]]:
         """Learn until `total_steps` or until two evaluations in a row reach `stop_at`; return the curve.
 
