@@ -105,9 +105,9 @@ def explain(error: BaseException) -> str | None:
     """Return the sentence for a mistake that a user can mend, or None for a bug."""
     if isinstance(error, UserError | SchemaError):
         return str(error)
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+    if _is_full_disk(error):
         free = shutil.disk_usage(".").free / 1e9
-        where = f" at '{error.filename}'" if error.filename else ""
+        where = f" at '{name}'" if (name := getattr(error, "filename", None)) else ""
         return f"disk full{where}: {free:.1f} GB free space here; make room, the same command resumes"
     if isinstance(error, PermissionError) and error.filename:
         return f"no permission for '{error.filename}': choose another folder with out=FOLDER"
@@ -122,6 +122,14 @@ def explain(error: BaseException) -> str | None:
             "and install its libraries (`apt install libegl1 libopengl0 libgl1-mesa-dri`)"
         )
     return None
+
+
+def _is_full_disk(error: BaseException) -> bool:
+    codes = (errno.ENOSPC, errno.EDQUOT)
+    if isinstance(error, OSError):
+        return error.errno in codes
+    # safetensors is written in Rust and has the system's error in its text only
+    return type(error).__name__ == "SafetensorError" and any(f"(os error {code})" in str(error) for code in codes)
 
 
 def _dispatch(words: list[str]) -> None:

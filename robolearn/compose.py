@@ -72,16 +72,20 @@ def build(verb: str, config: DictConfig) -> Any:
 
 def options(config: DictConfig, prefix: str = "") -> Iterator[Option]:
     """Yield every option below a composed configuration, in order of declaration."""
-    kind = OmegaConf.get_type(config)
-    assert kind is not None
-    for spec in dataclasses.fields(kind):
+    structure = OmegaConf.get_type(config)
+    assert structure is not None
+    for spec in dataclasses.fields(structure):
         key = f"{prefix}{spec.name}"
         missing = OmegaConf.is_missing(config, spec.name)
         value = None if missing else config[spec.name]
-        if isinstance(value, DictConfig):
+        meta = spec.metadata
+        if isinstance(value, DictConfig) and dataclasses.is_dataclass(OmegaConf.get_type(value)):
             yield from options(value, f"{key}.")
+        elif isinstance(value, DictConfig):
+            for name in map(str, value):
+                kind = type(value[name]).__name__
+                yield Option(f"{key}.{name}", value[name], False, kind, meta["help"], meta["low"], meta["high"])
         else:
-            meta = spec.metadata
             yield Option(key, value, missing, str(spec.type), meta["help"], meta["low"], meta["high"])
 
 

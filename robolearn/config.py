@@ -113,8 +113,8 @@ class ResidualConfig(AlgoConfig):
     hidden: int = option("units of a layer", low=1)
     actor_lr: float = option("learning rate of the actor", low=0)
     critic_lr: float = option("learning rate of the critics", low=0)
-    residual_scale: list[float] = option(
-        "largest residual as a share of the action's bounds: one, or one per component"
+    residual_scale: dict[str, float] = option(
+        "largest residual as a share of the bounds, by component of the action; 'default' for the rest"
     )
     residual_penalty_start: float = option("weight of the squared residual at the beginning", low=0)
     residual_penalty_end: float = option("weight of the squared residual at the end", low=0)

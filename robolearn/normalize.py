@@ -49,12 +49,13 @@ class Normalizer:
                 raise UserError(f"the statistics lack channel '{key}': compute them on a dataset that has it")
             mean = np.asarray(statistics[key]["mean"], np.float32)
             std = np.asarray(statistics[key]["std"], np.float32)
-            self.transforms[key] = Affine(mean, np.where(std < EPS, 1.0, std).astype(np.float32))
+            self.transforms[key] = Affine(mean, np.where(std < EPS, 1.0, std).astype(np.float32), LIMIT)
         low, high = schema.action.low, schema.action.high
         if low is None or high is None:
             raise UserError("the action channel has no bounds: give `low` and `high` in the schema")
         lo, hi = np.array(low, np.float32), np.array(high, np.float32)
-        self.transforms["action"] = Affine((hi + lo) / 2, (hi - lo) / 2)
+        middle, half = (hi + lo) / 2, (hi - lo) / 2
+        self.transforms["action"] = Affine(middle.astype(np.float32), half.astype(np.float32))
 
     def __getitem__(self, key: str) -> Affine:
         return self.transforms[key]

@@ -89,7 +89,7 @@ def quat_multiply(a: Array, b: Array) -> Array:
     )
 
 
-def quat_about_z(angle: Array) -> Array:
+def quat_about_z(angle: Array | float) -> Array:
     """Quaternions [..., 4] of turns about z by angles [...] in rad."""
     half = 0.5 * np.asarray(angle)
     zero = np.zeros_like(half)

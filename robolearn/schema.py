@@ -139,10 +139,7 @@ class Schema:
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
         """Read what `to_dict` wrote."""
-        features = {
-            key: Feature(**{k: tuple(v) if isinstance(v, list) else v for k, v in fields.items()})
-            for key, fields in data["features"].items()
-        }
+        features = {key: Feature(**_with_tuples(fields)) for key, fields in data["features"].items()}
         return cls(features=features, fps=int(data["fps"]))
 
     def save(self, path: Path) -> None:
@@ -163,6 +160,10 @@ def _compare_keys(expected: list[str], found: list[str], *, what: str = "the fra
     if expected != found:
         first = next(a for a, b in zip(expected, found, strict=True) if a != b)
         raise SchemaError(f"channel '{first}' is in another place on {what}: order {found}")
+
+
+def _with_tuples(fields: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: tuple(value) if isinstance(value, list) else value for key, value in fields.items()}
 
 
 def _difference(a: Any, b: Any) -> str:

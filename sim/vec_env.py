@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Protocol
 
+import mujoco
 import numpy as np
 from gymnasium import spaces
 from gymnasium.vector import AutoresetMode, VectorEnv
@@ -27,11 +28,21 @@ REWARDS = ("sparse", "dense")
 
 
 class WorldBatch(Protocol):
-    """What a backend offers: see `robolearn.sim.backends.mujoco.Worlds`."""
+    """What a backend offers: see `robolearn.sim.backends.mujoco.Worlds`.
+
+    Attributes:
+        task: what is done.
+        robot: the arm.
+        num_worlds: copies of the scene.
+        model: the scene as MuJoCo draws it.
+        qpos: all generalised positions [num_worlds, nq], live.
+    """
 
     task: Task
     robot: RobotSpec
     num_worlds: int
+    model: mujoco.MjModel
+    qpos: Array
 
     @property
     def state(self) -> WorldState:
@@ -62,7 +73,7 @@ def make_schema(task: Task, robot: RobotSpec, *, action_space: str, fps: int) ->
     )
 
 
-class RobotVecEnv(VectorEnv[Obs, NDArray[np.float32], NDArray[np.float32]]):
+class RobotVecEnv(VectorEnv[Obs, NDArray[Any], NDArray[Any]]):
     """Worlds of one task as a `gymnasium.vector.VectorEnv`; see `robolearn.protocols.VecEnv`.
 
     World i of a reset with an integer seed s starts from seed s + i; later episodes of the same world draw
@@ -105,8 +116,8 @@ class RobotVecEnv(VectorEnv[Obs, NDArray[np.float32], NDArray[np.float32]]):
         self.metadata = {"render_fps": fps, "autoreset_mode": mode, "render_modes": []}
         self._make_spaces()
         self._rng = [np.random.default_rng(i) for i in range(self.num_envs)]
-        self._sent = np.zeros((self.num_envs, self.robot.n_joints + 1))
-        self._velocity = np.zeros_like(self._sent)
+        self._sent: Array = np.zeros((self.num_envs, self.robot.n_joints + 1))
+        self._velocity: Array = np.zeros_like(self._sent)
         self._motion = MotionLimiter(self.robot, 1 / (fps * decimation))
         self._elapsed = np.zeros(self.num_envs, np.int64)
 
@@ -138,16 +149,18 @@ class RobotVecEnv(VectorEnv[Obs, NDArray[np.float32], NDArray[np.float32]]):
         state = self.worlds.state
         return self._observe(state), self._info(state)
 
-    def step(self, actions: NDArray[np.floating]) -> tuple[Obs, Array, NDArray[np.bool_], NDArray[np.bool_], dict]:
+    def step(
+        self, actions: NDArray[np.floating]
+    ) -> tuple[Obs, Array, NDArray[np.bool_], NDArray[np.bool_], dict[str, Any]]:
         """Advance one control step; see `robolearn.protocols.VecEnv.step`."""
-        actions = np.asarray(actions)
+        wanted = np.asarray(actions, np.float64)
         expected = (self.num_envs, *self.schema.action.shape)
-        if actions.shape != expected:
-            raise ValueError(f"actions have shape {actions.shape}, expected {expected}")
-        if not np.isfinite(actions).all():
-            world, dim = np.argwhere(~np.isfinite(actions))[0]
+        if wanted.shape != expected:
+            raise ValueError(f"actions have shape {wanted.shape}, expected {expected}")
+        if not np.isfinite(wanted).all():
+            world, dim = np.argwhere(~np.isfinite(wanted))[0]
             raise ValueError(f"action '{self.schema.action.names[dim]}' of world {world} is not finite")
-        self._move(self.mapping.command(self._sent, self.worlds.command_here(), actions))
+        self._move(self.mapping.command(self._sent, self.worlds.command_here(), wanted))
         self._elapsed += 1
         state = self.worlds.state
         info = self._info(state)

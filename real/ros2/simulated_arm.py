@@ -40,10 +40,21 @@ BACKLOG = 0.1  # s of simulated time that may be made up after a delay; what is 
 class PlantState(Protocol):
     """Arrays over one world [1, ...]; see `robolearn.sim.state.WorldState`."""
 
-    joints: Array
-    joint_velocities: Array
-    width: Array
-    objects: dict[str, tuple[Array, Array]]
+    @property
+    def joints(self) -> Array:
+        """Arm joint positions."""
+
+    @property
+    def joint_velocities(self) -> Array:
+        """Arm joint velocities."""
+
+    @property
+    def width(self) -> Array:
+        """Gripper opening."""
+
+    @property
+    def objects(self) -> dict[str, tuple[Array, Array]]:
+        """Position and orientation of each object."""
 
 
 class Plant(Protocol):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,6 +20,7 @@ from robolearn.eval.rollout import Actor, Episode, run_episodes
 
 if TYPE_CHECKING:
     from robolearn.policies.serving import TorchPolicy
+    from robolearn.rl.correction import ResidualCorrection
     from robolearn.sim.vec_env import RobotVecEnv
 
 # seeds of evaluation lie beyond those of collection and learning, which count up from small numbers or are drawn
@@ -46,7 +46,7 @@ def make_env(task: TaskConfig, robot: RobotConfig, env: EnvConfig, *, num_envs: 
     )
 
 
-def load_checkpoint(folder: Path) -> tuple[TorchPolicy, Correction | None]:
+def load_checkpoint(folder: Path) -> tuple[TorchPolicy, ResidualCorrection | None]:
     """A policy and, where the folder holds one, its residual.
 
     Raises:
@@ -104,11 +104,15 @@ def progress(label: str | None, total: int) -> Iterator[Any]:
         yield lambda n, text="": bar.update(handle, advance=n, text=text)
 
 
-def use_all_cores() -> None:
-    """Let torch use every core it may run on, and no more."""
+def use_one_thread() -> None:
+    """Let torch compute on one thread.
+
+    For networks of this size a second one gains little, and threads that wait for each other by spinning make
+    everything twenty times slower as soon as another process wants a core.
+    """
     import torch
 
-    torch.set_num_threads(len(os.sched_getaffinity(0)))
+    torch.set_num_threads(1)
 
 
 def save_result(path: Path, result: dict[str, Any]) -> None:

@@ -12,7 +12,7 @@ from robolearn.commands.common import (
     policy_actor,
     save_result,
     success_rate,
-    use_all_cores,
+    use_one_thread,
 )
 from robolearn.commands.strips import save_strips
 from robolearn.config import EvalConfig
@@ -21,7 +21,7 @@ from robolearn.eval.report import Row, print_table
 
 def run(config: EvalConfig) -> None:
     """Evaluate, print the table, and write results and film strips where `out` says."""
-    use_all_cores()
+    use_one_thread()
     policy, correction = load_checkpoint(Path(config.checkpoint))
     env = make_env(config.task, config.robot, config.env)
     actor = policy_actor(env, policy, correction)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from robolearn.commands.common import console, load_checkpoint
 from robolearn.config import ExportConfig, RobotConfig, TaskConfig
@@ -90,7 +91,7 @@ def export(
     return difference
 
 
-def _observations(policy: Any, *, n_obs_steps: int) -> dict[str, np.ndarray]:
+def _observations(policy: Any, *, n_obs_steps: int) -> dict[str, NDArray[np.float32]]:
     """Random observations [SAMPLES, n_obs_steps, dim] spread as the training data were."""
     rng = np.random.default_rng(0)
     drawn = {}

@@ -15,7 +15,7 @@ from robolearn.commands.common import (
     policy_actor,
     progress,
     success_rate,
-    use_all_cores,
+    use_one_thread,
 )
 from robolearn.config import AlgoConfig, EnvConfig, FinetuneConfig, RobotConfig, TaskConfig
 
@@ -32,7 +32,10 @@ def run(config: FinetuneConfig) -> None:
         seed=config.seed,
         out=Path(config.out),
     )
-    console.print(f"success {curve[-1]['success']:.2f} after {curve[-1]['steps']:.0f} control steps; in {config.out}")
+    best = max(point["success"] for point in curve)
+    console.print(
+        f"best success {best:.2f} within {curve[-1]['steps']:.0f} control steps; policy in {config.out}/policy"
+    )
 
 
 def finetune(
@@ -58,7 +61,7 @@ def finetune(
 
     from robolearn.rl.correction import save_residual
 
-    use_all_cores()
+    use_one_thread()
     policy, _ = load_checkpoint(checkpoint)
     env = make_env(task, robot, env_config, num_envs=getattr(algo, "num_envs", None))
     judge = make_env(task, robot, env_config)
@@ -89,7 +92,7 @@ def finetune(
 
         curve: list[dict[str, float]] = trainer.run(evaluate=judge_policy, on_progress=on_progress)
     shutil.copytree(checkpoint, out / "policy", dirs_exist_ok=True)
-    save_residual(out / "policy", trainer.learner.actor)
+    save_residual(out / "policy", trainer.learner.best_actor)
     env.close()
     judge.close()
     return curve

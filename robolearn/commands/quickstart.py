@@ -24,7 +24,7 @@ from robolearn.commands.common import (
     policy_actor,
     read_result,
     save_result,
-    use_all_cores,
+    use_one_thread,
 )
 from robolearn.commands.deploy import deploy
 from robolearn.commands.export import export
@@ -140,7 +140,7 @@ class Quickstart:
         return {"curve": curve}
 
     def _evaluate(self, checkpoint: Path) -> dict[str, Any]:
-        use_all_cores()
+        use_one_thread()
         env = make_env(self.config.task, self.config.robot, self.config.env)
         policy, correction = load_checkpoint(checkpoint)
         return self._measure(env, policy_actor(env, policy, correction), checkpoint.parent.name)

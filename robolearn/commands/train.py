@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from robolearn.commands.common import console, progress, use_all_cores
+from robolearn.commands.common import console, progress, use_one_thread
 from robolearn.config import PolicyConfig, TrainConfig, TrainingConfig
 
 
@@ -33,7 +33,7 @@ def train(policy: PolicyConfig, training: TrainingConfig, *, dataset: Path, seed
     from robolearn.policies.serving import TorchPolicy, save_policy
     from robolearn.train.trainer import train as fit
 
-    use_all_cores()
+    use_one_thread()
     torch.manual_seed(seed)
     settings = {key: value for key, value in dataclasses.asdict(policy).items() if key != "_target_"}
     build: Callable[..., Any] = get_method(policy._target_)

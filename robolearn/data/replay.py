@@ -41,11 +41,11 @@ class Replay:
         return {key: np.roll(array, -start, axis=0)[: self.size] for key, array in self.fields.items()}
 
     def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
-        """Take back what `state` returned."""
-        self.size = len(next(iter(state.values())))
+        """Take back what `state` returned, the newest of it where there is less room now."""
+        self.size = min(len(next(iter(state.values()))), self.capacity)
         self._next = self.size % self.capacity
         for key, array in self.fields.items():
-            array[: self.size] = state[key]
+            array[: self.size] = state[key][len(state[key]) - self.size :]
 
 
 class NStep:

@@ -18,7 +18,7 @@ from robolearn.errors import UserError
 if TYPE_CHECKING:
     from robolearn.rl.online import OnlineTrainer
 
-NETWORKS = ("actor", "critic", "actor_target", "critic_target")
+NETWORKS = ("actor", "critic", "actor_target", "critic_target", "best_actor")
 OPTIMIZERS = ("actor_optimizer", "critic_optimizer")
 
 
@@ -41,8 +41,8 @@ def save_checkpoint(trainer: OnlineTrainer, out: Path) -> None:
 
 def _swap(new: Path, current: Path) -> None:
     old = current.with_suffix(".old")
-    _remove(old)
-    if current.exists():
+    if current.exists():  # else a kill came between the two renamings, and `old` is the only one with a name
+        _remove(old)
         os.replace(current, old)
     os.replace(new, current)
     _remove(old)
@@ -90,8 +90,8 @@ def _restore(trainer: OnlineTrainer, tensors: dict[str, torch.Tensor]) -> None:
     trainer.learner.generator.set_state(tensors["generator"])
     for name in NETWORKS:
         prefix = f"{name}."
-        state = {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
-        getattr(trainer.learner, name).load_state_dict(state)
+        weights = {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
+        getattr(trainer.learner, name).load_state_dict(weights)
     for name in OPTIMIZERS:
         optimizer = getattr(trainer.learner, name)
         state: dict[int, dict[str, torch.Tensor]] = {}

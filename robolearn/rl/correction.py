@@ -51,7 +51,9 @@ class ResidualCorrection:
     def __call__(self, observation: Frames, base_action: NDArray[np.float32]) -> NDArray[np.float32]:
         """clip(a_base + s residual), in physical units."""
         base = self.units.action(base_action)
-        return self.units.physical(self.actor.act(self.units.observation(observation), base))
+        action = self.actor.act(self.units.observation(observation), base)
+        # where nothing was changed the base's own bits: there and back through the units would round them
+        return np.where(action == base, base_action, self.units.physical(action))
 
 
 class ResidualGraph(nn.Module):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -79,7 +80,7 @@ class OnlineTrainer:
         self.demos = demonstrations_to_replay(demonstrations, policy, self.units, config, seed=seed)
         self.replay = _make_replay(config.total_steps + env.num_envs * config.n_step, policy)
         obs_dim = self.replay.fields["obs"].shape[1]
-        self.learner = ResidualLearner(obs_dim, policy.schema.action.shape[0], config, seed=seed)
+        self.learner = ResidualLearner(obs_dim, policy.schema.action.names, config, seed=seed)
         self.correction = ResidualCorrection(self.learner.actor, self.units)
         self.steps, self.episodes, self._updates = 0, 0, 0
         self._outcomes: list[bool] = []
@@ -96,6 +97,8 @@ class OnlineTrainer:
         on_progress: Callable[[int, float], None] | None = None,
     ) -> list[dict[str, float]]:
         """Learn until `total_steps` or until two evaluations in a row reach `stop_at`; return the curve.
+
+        `learner.best_actor` then holds the newest of the actors that did best when evaluated.
 
         Args:
             evaluate: success rate of a correction, in worlds and on seeds of its own.
@@ -117,6 +120,8 @@ class OnlineTrainer:
         return self.curve
 
     def _record(self, success: float, metrics: dict[str, float]) -> None:
+        if success >= max((point["success"] for point in self.curve), default=0.0):
+            self.learner.best_actor.load_state_dict(self.learner.actor.state_dict())
         self.curve.append({"steps": float(self.steps), "success": success, **metrics})
         save_checkpoint(self, self.out)
 
@@ -128,7 +133,8 @@ class OnlineTrainer:
         n = self.env.num_envs
         self._actor = ChunkActor(self.policy, n)
         self._nstep = NStep(n, n=self.config.n_step, gamma=self.config.gamma)
-        self._frame, self._base = {}, np.zeros((n, *self.policy.schema.action.shape), np.float32)
+        self._frame: Frames = {}
+        self._base = np.zeros((n, *self.policy.schema.action.shape), np.float32)
         self._restart(np.ones(n, bool))
 
     def _restart(self, mask: NDArray[np.bool_]) -> None:
@@ -167,7 +173,8 @@ class OnlineTrainer:
     def _learn(self, steps: int) -> dict[str, float]:
         if self.steps < self.config.warmup_steps:
             return {}
-        updates = round(steps * self.config.utd)
+        # whole updates so far, so that their number keeps up even where a round is worth less than one
+        updates = math.floor(self.steps * self.config.utd) - math.floor((self.steps - steps) * self.config.utd)
         if self._updates == 0:
             updates += self.config.critic_warmup_updates
         metrics: dict[str, Any] = {}
@@ -189,5 +196,5 @@ class OnlineTrainer:
     def _penalty(self) -> float:
         """Weight of the squared residual: falls geometrically over `residual_penalty_steps` control steps."""
         start, end = self.config.residual_penalty_start, self.config.residual_penalty_end
-        share = min((self.steps - self.config.warmup_steps) / max(self.config.residual_penalty_steps, 1), 1.0)
-        return start * (end / start) ** max(share, 0.0) if start > 0 and end > 0 else start + (end - start) * share
+        share = min(max(self.steps - self.config.warmup_steps, 0) / self.config.residual_penalty_steps, 1.0)
+        return start * (end / start) ** share if start > 0 and end > 0 else start + (end - start) * share

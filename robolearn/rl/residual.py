@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from robolearn.config import ResidualConfig
-from robolearn.errors import UserError
+from robolearn.errors import UserError, nearest
 from robolearn.rl.networks import EnsembleMLP
 
 Batch = Mapping[str, Tensor]
@@ -33,13 +33,11 @@ class ResidualActor(nn.Module):
     scale: Tensor
 
     def __init__(self, obs_dim: int, action_dim: int, *, hidden: int, scale: Sequence[float]) -> None:
-        """Make the network; `scale` has one value, or one per component of the action."""
+        """Make the network; `scale` has one value per component of the action."""
         super().__init__()
-        if len(scale) not in (1, action_dim):
-            raise UserError(f"algo.residual_scale has {len(scale)} values: give one, or {action_dim} for this action")
         self.net = EnsembleMLP(obs_dim + action_dim, action_dim, hidden=hidden)
         self.net.zero_last()
-        self.register_buffer("scale", torch.tensor(scale, dtype=torch.float32).expand(action_dim).clone())
+        self.register_buffer("scale", torch.tensor(scale, dtype=torch.float32))
 
     def forward(self, obs: Tensor, base: Tensor) -> Tensor:
         """Normalised observation [B, obs_dim] and base action [B, action_dim] -> residual [B, action_dim]."""
@@ -60,12 +58,14 @@ class ResidualActor(nn.Module):
 class ResidualLearner:
     """Networks, losses and updates."""
 
-    def __init__(self, obs_dim: int, action_dim: int, config: ResidualConfig, *, seed: int) -> None:
-        """Initialise from a seed."""
+    def __init__(self, obs_dim: int, action_names: Sequence[str], config: ResidualConfig, *, seed: int) -> None:
+        """Initialise from a seed, for actions with these components."""
+        action_dim, scale = len(action_names), scale_of(config.residual_scale, action_names)
         torch.manual_seed(seed)
         self.config = config
-        self.actor = ResidualActor(obs_dim, action_dim, hidden=config.hidden, scale=config.residual_scale)
+        self.actor = ResidualActor(obs_dim, action_dim, hidden=config.hidden, scale=scale)
         self.critic = EnsembleMLP(obs_dim + action_dim, 1, hidden=config.hidden, heads=config.num_critics)
+        self.best_actor = copy.deepcopy(self.actor).requires_grad_(False)
         self.actor_target = copy.deepcopy(self.actor).requires_grad_(False)
         self.critic_target = copy.deepcopy(self.critic).requires_grad_(False)
         self.actor_optimizer = torch.optim.Adam(self.actor.parameters(), lr=config.actor_lr, fused=True)
@@ -97,7 +97,7 @@ class ResidualLearner:
         loss = self.critic_loss(batch)
         _step(self.critic_optimizer, loss, self.critic)
         metrics = {"critic_loss": loss.detach()}
-        follow = [(self.critic, self.critic_target)]
+        follow: list[tuple[nn.Module, nn.Module]] = [(self.critic, self.critic_target)]
         if actor:
             self.critic.requires_grad_(False)
             actor_loss, residual = self.actor_loss(batch, penalty=penalty)
@@ -109,6 +109,21 @@ class ResidualLearner:
             for source, target in follow:
                 torch._foreach_lerp_(list(target.parameters()), list(source.parameters()), self.config.tau)
         return metrics
+
+
+def scale_of(scales: Mapping[str, float], names: Sequence[str]) -> list[float]:
+    """Scale of each component of the action.
+
+    Raises:
+        UserError: a scale is for no component, or a component has none.
+    """
+    for name in scales:
+        if name != "default" and name not in names:
+            raise UserError(f"algo.residual_scale.{name} is no component of the action{nearest(name, names)}")
+    missing = [name for name in names if name not in scales and "default" not in scales]
+    if missing:
+        raise UserError(f"algo.residual_scale has no value for '{missing[0]}': give it, or algo.residual_scale.default")
+    return [scales.get(name, scales.get("default", 0.0)) for name in names]
 
 
 def _step(optimizer: torch.optim.Optimizer, loss: Tensor, module: nn.Module) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -72,12 +73,14 @@ class Worlds:
         """Advance `nstep` physics steps with a constant command [num_worlds, n_joints + 1]."""
         self._ctrl[:] = self._controls(command)
         self._batch.step(nstep=nstep, stage=mujoco.mjtStage.mjSTAGE_POS)
+        self._report()
 
     def follow_step(self, controls: Array) -> None:
         """Advance one physics step per row of commands [num_worlds, nstep, n_joints + 1]."""
         nstep = controls.shape[1]
         self._batch.rollout(nstep, control=self._controls(controls), control_spec=CTRL, record=())
         self._batch.forward(stage=mujoco.mjtStage.mjSTAGE_POS)
+        self._report()
 
     @property
     def state(self) -> WorldState:
@@ -98,6 +101,14 @@ class Worlds:
     def close(self) -> None:
         """Drop the batch, and with it the threads."""
         del self._batch
+
+    def _report(self) -> None:
+        # MuJoCo counts what goes wrong and carries on: it puts a world that diverged back to its reference pose
+        counters = self._batch.warning[:, :, 1]
+        for world, kind in np.argwhere(counters):
+            text = f"world {world}: {mujoco.mjtWarning(kind).name}; its physics is wrong: try a smaller task.timestep"
+            warnings.warn(text, RuntimeWarning, stacklevel=3)
+        counters[:] = 0
 
     def _width(self) -> Array:
         return self.qpos[:, self._fingers].sum(axis=1)

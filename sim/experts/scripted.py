@@ -59,6 +59,7 @@ class ScriptedExpert:
         if noise < 0:
             raise UserError("expert.noise must be 0 or more")
         self.script, self.schema, self.noise = SCRIPTS[task], schema, noise
+        self._low, self._high = np.array(schema.action.low), np.array(schema.action.high)
         self._rng = [np.random.default_rng(i) for i in range(num_envs)]
         self._aim = np.zeros((num_envs, 3))
 
@@ -75,9 +76,9 @@ class ScriptedExpert:
         jitter = np.stack([rng.standard_normal(4) for rng in self._rng]) * self.noise * JITTER
         move = np.clip(GAIN * move, -MAX_LINEAR_STEP, MAX_LINEAR_STEP) + jitter[:, :3] * MAX_LINEAR_STEP
         yaw = np.clip(GAIN * yaw, -MAX_ANGULAR_STEP, MAX_ANGULAR_STEP) + jitter[:, 3] * MAX_ANGULAR_STEP
-        width = opening * self.schema.action.high[-1]
+        width = opening * self._high[-1]
         action = np.concatenate((move, yaw[:, None], width[:, None]), axis=1)
-        return np.clip(action, self.schema.action.low, self.schema.action.high).astype(np.float32)
+        return np.clip(action, self._low, self._high).astype(np.float32)
 
 
 def _yaw(pose: Array) -> Array:

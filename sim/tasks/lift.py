@@ -13,6 +13,7 @@ from robolearn.sim.state import WorldState
 from robolearn.sim.tasks.task import Task
 
 HALF = 0.02  # half the edge of the cube, m
+HELD = 0.03  # m between its centre and the point between the fingertips while these still hold it
 HEIGHT = 0.10  # m that the cube must rise for success
 AREA = ((0.42, -0.18), (0.66, 0.18))  # where its centre starts (x, y low, high), m
 TURN = 0.7  # largest turn about the vertical at the start, rad (a cube repeats every pi/2)
@@ -45,8 +46,8 @@ def reached(state: WorldState) -> NDArray[np.bool_]:
 
 
 def grasped(state: WorldState) -> NDArray[np.bool_]:
-    """The fingers have closed on the cube; a turned cube is up to a diagonal wide."""
-    return reached(state) & (state.width < 2 * HALF + 0.012) & (state.width > 2 * HALF - 0.006)
+    """The fingers have closed on the cube, wherever they hold it; a turned cube is up to a diagonal wide."""
+    return (_distance(state) < HELD) & (state.width < 2 * HALF + 0.012) & (state.width > 2 * HALF - 0.006)
 
 
 def lifted(state: WorldState) -> NDArray[np.bool_]:

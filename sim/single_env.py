@@ -1,0 +1,106 @@
+"""One world as a `gymnasium.Env`, for tools that want no batch; importing this module registers its ids.
+
+    import gymnasium
+    import robolearn.sim.single_env
+    env = gymnasium.make("robolearn/Lift-v0", render_mode="rgb_array")
+
+or, importing on the way, `gymnasium.make("robolearn.sim.single_env:robolearn/Lift-v0")`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gymnasium
+import numpy as np
+from numpy.typing import NDArray
+
+from robolearn.errors import UserError, nearest
+from robolearn.sim.backends.mujoco import MujocoVecEnv
+from robolearn.sim.render import render_trajectory
+from robolearn.sim.tasks import TASKS
+from robolearn.sim.vec_env import Obs
+
+RENDER_MODES = ("rgb_array",)
+MAX_EPISODE_STEPS = 80
+ENDLESS = int(np.iinfo(np.int64).max)
+
+
+class RobotEnv(gymnasium.Env[Obs, NDArray[np.float32]]):
+    """`robolearn.sim.vec_env.RobotVecEnv` with one world and without its leading axis.
+
+    Episodes end only in success: `gymnasium.make` adds the time limit of its `max_episode_steps`, as everywhere in
+    Gymnasium. A reset with seed s starts as a world of the batch with seed s does. `info` holds "is_success", which
+    LeRobot reads, "stage" and "progress".
+    """
+
+    metadata: dict[str, Any] = {"render_modes": list(RENDER_MODES)}  # noqa: RUF012 (Gymnasium's)
+
+    def __init__(self, task: str = "lift", *, render_mode: str | None = None, **options: Any) -> None:
+        """Make the world.
+
+        Args:
+            task: name; see `robolearn.sim.tasks.TASKS`.
+            render_mode: "rgb_array", or None to draw nothing.
+            **options: of `robolearn.sim.backends.mujoco.MujocoVecEnv`, e.g. `reward`, `action_space`.
+
+        Raises:
+            UserError: an unknown name.
+        """
+        if render_mode is not None and render_mode not in RENDER_MODES:
+            raise UserError(f"unknown render_mode '{render_mode}'{nearest(render_mode, RENDER_MODES)}")
+        self._worlds = MujocoVecEnv(task, num_envs=1, max_episode_steps=ENDLESS, autoreset=False, **options)
+        self.schema, self.task_description = self._worlds.schema, self._worlds.instruction
+        self.observation_space = self._worlds.single_observation_space
+        self.action_space = self._worlds.single_action_space
+        self.render_mode = render_mode
+        self.metadata = {**self.metadata, "render_fps": self.schema.fps}
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Obs, dict[str, Any]]:
+        """Start an episode; without a seed, the next of those that the last one gave."""
+        super().reset(seed=seed)
+        start = int(self.np_random.integers(2**31)) if seed is None else seed
+        observation, info = self._worlds.reset(seed=[start])
+        return _first(observation), _single(info)
+
+    def step(self, action: NDArray[np.floating]) -> tuple[Obs, float, bool, bool, dict[str, Any]]:
+        """Advance one control step; truncation is left to the wrapper."""
+        observation, reward, terminated, _, info = self._worlds.step(np.asarray(action)[None])
+        return _first(observation), float(reward[0]), bool(terminated[0]), False, _single(info)
+
+    def render(self) -> NDArray[np.uint8] | None:
+        """Picture uint8 [height, width, 3] of the present state, or None without a render mode."""
+        if self.render_mode is None:
+            return None
+        frame: NDArray[np.uint8] = render_trajectory(self._worlds.worlds.model, self._worlds.worlds.qpos, n_frames=1)[0]
+        return frame
+
+    def close(self) -> None:
+        """Release the world."""
+        self._worlds.close()
+
+
+def _first(observation: Obs) -> Obs:
+    return {key: values[0] for key, values in observation.items()}
+
+
+def _single(info: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "is_success": bool(info["success"][0]),
+        "stage": int(info["stage"][0]),
+        "progress": float(info["progress"][0]),
+    }
+
+
+def env_id(task: str) -> str:
+    """Gymnasium's id of a task, e.g. "robolearn/Lift-v0"."""
+    return f"robolearn/{task.title().replace('_', '')}-v0"
+
+
+for _task in TASKS:
+    gymnasium.register(
+        env_id(_task),
+        entry_point="robolearn.sim.single_env:RobotEnv",
+        kwargs={"task": _task},
+        max_episode_steps=MAX_EPISODE_STEPS,
+    )

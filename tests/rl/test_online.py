@@ -1,0 +1,395 @@
+"""Interaction, bookkeeping and checkpoints of online RL."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+import torch
+from rl_toy import (
+    Biased,
+    Point,
+    Scripted,
+    Telltale,
+    demonstrations,
+    make_config,
+    make_normalizer,
+    make_trainer,
+    tell,
+    told,
+)
+
+from robolearn.acting import ChunkActor
+from robolearn.errors import UserError
+from robolearn.eval.rollout import run_episodes
+from robolearn.rl.checkpoint import save_checkpoint
+from robolearn.rl.correction import ResidualCorrection, Units
+from robolearn.rl.online import demonstrations_to_replay
+from robolearn.rl.residual import ResidualActor
+
+
+def never(correction):
+    return 0.0
+
+
+def explore(tmp_path, *, steps=28, noise=0.0, **changes):
+    """A trainer that has only interacted, with its scripted worlds."""
+    env = Scripted()
+    settings = {"total_steps": steps, "warmup_steps": steps + 1, "exploration_noise": noise, "eval_every": 10**6}
+    trainer = make_trainer(env, Telltale(), tmp_path, **(settings | changes))
+    trainer.run(evaluate=never)
+    return env, trainer
+
+
+def success_rate(correction, *, count=200, num_envs=20, policy=None):
+    actor = ChunkActor(Biased() if policy is None else policy, num_envs, correction)
+    episodes = run_episodes(Point(num_envs), actor, range(50_000, 50_000 + count))
+    return float(np.mean([episode.success for episode in episodes]))
+
+
+# ---------------------------------------------------------------- the base policy
+
+
+def test_a_zero_residual_gives_bit_identical_base_rollouts():
+    units = Units(make_normalizer(Point.schema), Point.schema.observation_keys)
+    correction = ResidualCorrection(ResidualActor(2, 1, hidden=16, scale=[0.5]), units)
+    runs = [
+        run_episodes(Point(4), ChunkActor(Biased(), 4, which), range(20), record=True) for which in (None, correction)
+    ]
+    for base, corrected in zip(*runs, strict=True):
+        assert (base.seed, base.success, base.length) == (corrected.seed, corrected.success, corrected.length)
+        for key, values in base.frames.items():
+            np.testing.assert_array_equal(values, corrected.frames[key])
+
+
+def test_the_warm_up_executes_the_base_policy(tmp_path):
+    env, _ = explore(tmp_path)
+    episode, t = np.zeros(2), np.zeros(2)
+    for actions in env.actions:
+        np.testing.assert_allclose(actions[:, 0], told(episode, t), rtol=0, atol=1e-6)
+        t += 1
+        over = t == env.lengths
+        episode[over] += 1
+        t[over] = 0
+
+
+def test_transitions_hold_the_true_last_observation_and_the_base_s_action_there(tmp_path):
+    env, trainer = explore(tmp_path)
+    bound = 2.0  # normalised actions are in units of it
+    stored = trainer.replay.state()
+    seen = []
+    for k in range(len(trainer.replay)):
+        world, episode, t = stored["obs"][k]
+        length, end = env.lengths[int(world)], env.ends[int(world)]
+        last = t + 1 == length
+        assert stored["next_obs"][k].tolist() == [world, episode, t + 1]
+        assert stored["base"][k] * bound == pytest.approx(told(episode, t), abs=1e-6)
+        assert stored["next_base"][k] * bound == pytest.approx(told(episode, t + 1), abs=1e-6)
+        np.testing.assert_array_equal(stored["action"][k], stored["base"][k])
+        assert stored["reward"][k] == float(last and end == "terminated")
+        assert stored["discount"][k] == pytest.approx(0.0 if last and end == "terminated" else 0.9)
+        seen.append((int(world), int(episode), int(t)))
+    assert len(set(seen)) == len(seen) == trainer.steps == 28
+    # both kinds of end are among them
+    assert {(world, t + 1) for world, _, t in seen} >= {(0, 3), (1, 4)}
+
+
+def test_n_step_transitions_end_with_their_episode(tmp_path):
+    _, trainer = explore(tmp_path, n_step=3)
+    stored = trainer.replay.state()
+    for k in range(len(trainer.replay)):
+        world, _, t = stored["obs"][k]
+        length = (3, 4)[int(world)]
+        steps = min(3, length - int(t))
+        assert stored["next_obs"][k].tolist() == [*stored["obs"][k][:2], t + steps]
+        ended = world == 0  # each of its windows reaches the termination
+        assert stored["discount"][k] == pytest.approx(0.0 if ended else 0.9**steps)
+        assert stored["reward"][k] == pytest.approx(0.9 ** (steps - 1) if ended else 0.0)
+
+
+def test_noise_explores_within_the_bounds_and_is_what_is_stored(tmp_path):
+    env, trainer = explore(tmp_path, noise=0.8)
+    executed = np.concatenate(env.actions)[:, 0] / 2.0
+    assert np.abs(executed).max() <= 1.0
+    np.testing.assert_allclose(np.sort(executed), np.sort(trainer.replay.state()["action"][:, 0]), atol=1e-6)
+    assert np.std(executed - trainer.replay.state()["base"][:, 0].mean()) > 0.4
+
+
+def test_episodes_and_outcomes_are_counted(tmp_path):
+    _, trainer = explore(tmp_path, steps=24)  # 12 steps of each world: 4 episodes and 3
+    assert (trainer.steps, trainer.episodes) == (24, 7)
+    assert sum(trainer._outcomes) == 4
+
+
+def test_demonstrations_are_relabelled_with_the_base_s_actions():
+    config = make_config(n_step=1)
+    units = Units(make_normalizer(Scripted.schema), Scripted.schema.observation_keys)
+    state = np.stack((np.zeros(5), np.full(5, 2), np.arange(5)), 1).astype(np.float32)
+    episode = {
+        "observation.state": state,
+        "action": np.full((5, 1), 0.6, np.float32),
+        "observation.stage": state[:, :1],
+    }
+    stored = demonstrations_to_replay([episode], Telltale(), units, config, seed=0).state()
+    np.testing.assert_array_equal(stored["obs"], state)
+    np.testing.assert_array_equal(stored["next_obs"][:-1], state[1:])
+    np.testing.assert_allclose(stored["action"], 0.3)
+    np.testing.assert_allclose(stored["base"][:, 0], [told(2, t) / 2 for t in range(5)], atol=1e-6)
+    np.testing.assert_allclose(stored["next_base"][:-1], stored["base"][1:])
+    assert stored["reward"].tolist() == [0, 0, 0, 0, 1]
+    np.testing.assert_allclose(stored["discount"], [0.9] * 4 + [0.0])
+
+
+# ---------------------------------------------------------------- budgets
+
+
+@pytest.mark.parametrize("num_envs", [1, 2, 5])
+def test_steps_are_control_steps_and_updates_keep_their_ratio_to_them(tmp_path, num_envs):
+    trainer = make_trainer(
+        Point(num_envs), Biased(), tmp_path, total_steps=60, warmup_steps=10, critic_warmup_updates=7, utd=0.5
+    )
+    seen = []
+    trainer.run(evaluate=never, on_progress=lambda steps, recent: seen.append(steps))
+    assert seen == list(range(num_envs, 61, num_envs))
+    learning = 60 - math.ceil(10 / num_envs) * num_envs + num_envs  # the round that ends the warm-up learns too
+    assert trainer._updates == pytest.approx(7 + 0.5 * learning, abs=1)
+
+
+def test_the_critics_learn_alone_first(tmp_path, monkeypatch):
+    trainer = make_trainer(Point(2), Biased(), tmp_path, critic_warmup_updates=20, warmup_steps=16, total_steps=64)
+    update, flags = trainer.learner.update, []
+    start = {key: value.clone() for key, value in trainer.learner.actor.state_dict().items()}
+
+    def watched(batch, *, actor, penalty):
+        flags.append(actor)
+        metrics = update(batch, actor=actor, penalty=penalty)
+        unchanged = all(torch.equal(v, start[k]) for k, v in trainer.learner.actor.state_dict().items())
+        assert unchanged == (len(flags) <= 20)
+        return metrics
+
+    monkeypatch.setattr(trainer.learner, "update", watched)
+    trainer.run(evaluate=never)
+    assert flags[:20] == [False] * 20
+    assert all(flags[20:])
+    assert len(flags) > 40
+
+
+def test_the_actor_learns_every_so_many_updates(tmp_path, monkeypatch):
+    trainer = make_trainer(Point(2), Biased(), tmp_path, critic_warmup_updates=0, actor_every=3)
+    flags = []
+    monkeypatch.setattr(trainer.learner, "update", lambda batch, *, actor, penalty: flags.append(actor) or {})
+    trainer.run(evaluate=never)
+    assert flags == [k % 3 == 0 for k in range(1, len(flags) + 1)]
+    assert len(flags) > 30
+
+
+@pytest.mark.parametrize(("start", "end"), [(4.0, 0.1), (4.0, 0.0)])
+def test_the_penalty_falls_from_start_to_end(tmp_path, start, end):
+    settings = {"residual_penalty_start": start, "residual_penalty_end": end, "residual_penalty_steps": 1000}
+    trainer = make_trainer(Point(2), Biased(), tmp_path, warmup_steps=100, **settings)
+    weights = []
+    for trainer.steps in range(0, 1500, 50):
+        weights.append(trainer._penalty())
+    assert weights[:3] == [start] * 3
+    assert weights[22:] == pytest.approx([end] * 8)
+    assert (np.diff(weights[2:23]) < 0).all()
+
+
+def test_batches_mix_demonstrations_and_own_experience(tmp_path):
+    shown = demonstrations(3)
+    trainer = make_trainer(Point(2), Biased(), tmp_path, demonstrations=shown, demo_ratio=0.25, batch_size=16)
+    trainer.run(evaluate=never)
+    known = {row.tobytes() for episode in shown for row in episode["observation.state"]}
+    batch = trainer._batch()
+    from_demos = [row.tobytes() in known for row in batch["obs"].numpy()]
+    assert from_demos == [False] * 12 + [True] * 4
+    alone = make_trainer(Point(2), Biased(), tmp_path / "alone", batch_size=16)
+    alone.run(evaluate=never)
+    assert len(alone._batch()["obs"]) == 16
+
+
+def test_it_stops_when_two_evaluations_in_a_row_are_good_enough(tmp_path):
+    rates = iter([0.0, 0.95, 0.5, 0.9, 0.92, 1.0])
+    trainer = make_trainer(
+        Point(2), Biased(), tmp_path, stop_at=0.9, eval_every=10, total_steps=200, warmup_steps=10**6
+    )
+    curve = trainer.run(evaluate=lambda correction: next(rates))
+    assert [point["success"] for point in curve] == [0.0, 0.95, 0.5, 0.9, 0.92]
+    assert [point["steps"] for point in curve] == [0, 10, 20, 30, 40]
+    assert trainer.steps == 40
+
+
+# ---------------------------------------------------------------- checkpoints
+
+
+class Killed(BaseException):
+    pass
+
+
+def kill_at(step):
+    def on_progress(steps, recent):
+        if steps >= step:
+            raise Killed
+
+    return on_progress
+
+
+def tensors(trainer):
+    """Everything that learning depends on, as plain arrays."""
+    learner, state = trainer.learner, {}
+    for name in ("actor", "critic", "actor_target", "critic_target"):
+        state |= {f"{name}.{key}": value.numpy().copy() for key, value in getattr(learner, name).state_dict().items()}
+    for name in ("actor_optimizer", "critic_optimizer"):
+        for index, entry in getattr(learner, name).state_dict()["state"].items():
+            state |= {f"{name}.{index}.{key}": value.numpy().copy() for key, value in entry.items()}
+    state |= {f"replay.{key}": value for key, value in trainer.replay.state().items()}
+    state["generator"] = learner.generator.get_state().numpy()
+    return state
+
+
+def killed_run(out, *, at=40):
+    """The trainer's state at its last checkpoint, at step 32 of a run that dies soon after."""
+    trainer = make_trainer(Point(2), Biased(), out, demonstrations=demonstrations(2))
+    kept = {}
+
+    def evaluate(correction):
+        kept.update(tensors(trainer), counters=(trainer.steps, trainer.episodes, trainer._updates))
+        return 0.5
+
+    with pytest.raises(Killed):
+        trainer.run(evaluate=evaluate, on_progress=kill_at(at))
+    return kept, list(trainer.curve)
+
+
+def resume(out):
+    return make_trainer(Point(2), Biased(), out, demonstrations=demonstrations(2))
+
+
+def test_a_killed_run_goes_on_where_its_checkpoint_was(tmp_path):
+    expected, curve = killed_run(tmp_path)
+    trainer = resume(tmp_path)
+    assert (trainer.steps, trainer.episodes, trainer._updates) == expected.pop("counters")
+    assert trainer.steps == 32
+    found = tensors(trainer)
+    assert found.keys() == expected.keys()
+    assert any(key.startswith("actor_optimizer.0.exp_avg") for key in found)
+    for key, value in expected.items():
+        np.testing.assert_array_equal(found[key], value, err_msg=key)
+    assert trainer.curve == curve
+    asked = []
+    done = trainer.run(evaluate=lambda correction: asked.append(trainer.steps) or 0.7)
+    assert asked == [64]  # neither the first evaluation nor the one at 32 again
+    assert [point["success"] for point in done] == [0.5, 0.5, 0.7]
+    assert resume(tmp_path).run(evaluate=never) == done  # nothing is left to do
+
+
+def test_a_half_written_checkpoint_is_ignored(tmp_path):
+    expected, _ = killed_run(tmp_path)
+    half = tmp_path / "checkpoint.new"
+    half.mkdir()
+    (half / "learner.safetensors").write_bytes(b"half")
+    trainer = resume(tmp_path)
+    np.testing.assert_array_equal(tensors(trainer)["critic.weights.0"], expected["critic.weights.0"])
+    trainer.run(evaluate=never)
+    assert resume(tmp_path).steps == 64
+
+
+def test_a_kill_between_the_two_renamings_loses_nothing(tmp_path):
+    expected, _ = killed_run(tmp_path)
+    (tmp_path / "checkpoint").rename(tmp_path / "checkpoint.old")
+    trainer = resume(tmp_path)
+    np.testing.assert_array_equal(tensors(trainer)["critic.weights.0"], expected["critic.weights.0"])
+    # the next save begins with this leftover and may be killed at the same place
+    save_checkpoint(trainer, tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["checkpoint"]
+    assert resume(tmp_path).steps == 32
+
+
+def test_every_moment_of_a_save_leaves_a_whole_checkpoint(tmp_path, monkeypatch):
+    import os
+    from pathlib import Path
+
+    killed_run(tmp_path)
+    trainer = resume(tmp_path)
+    (tmp_path / "checkpoint").rename(tmp_path / "checkpoint.old")
+
+    def count_down(function, left):
+        def call(*arguments, **options):
+            if left[0] == 0:
+                raise Killed
+            left[0] -= 1
+            return function(*arguments, **options)
+
+        return call
+
+    for moment in range(40):
+        left = [moment]
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "replace", count_down(os.replace, left))
+            patch.setattr(Path, "unlink", count_down(Path.unlink, left))
+            patch.setattr(Path, "rmdir", count_down(Path.rmdir, left))
+            try:
+                save_checkpoint(trainer, tmp_path)
+                break
+            except Killed:
+                pass
+        assert resume(tmp_path).steps == 32
+    assert 1 < moment < 39
+
+
+def test_no_checkpoint_no_resume(tmp_path):
+    assert resume(tmp_path / "empty").steps == 0
+
+
+def test_a_checkpoint_of_another_network_is_refused(tmp_path):
+    killed_run(tmp_path)
+    with pytest.raises(UserError, match="is of another network: give another `out`"):
+        make_trainer(Point(2), Biased(), tmp_path, hidden=8)
+
+
+def test_a_resumed_run_may_be_given_a_smaller_budget(tmp_path):
+    killed_run(tmp_path)
+    trainer = make_trainer(Point(2), Biased(), tmp_path, demonstrations=demonstrations(2), total_steps=20)
+    trainer.run(evaluate=never)
+    assert len(trainer.replay) == trainer.replay.capacity < 32
+
+
+def test_a_checkpoint_holds_nothing_that_is_unpickled(tmp_path):
+    killed_run(tmp_path)
+    names = {path.name for path in (tmp_path / "checkpoint").iterdir()}
+    assert names == {"counters.json", "learner.safetensors", "replay.safetensors"}
+    assert json.loads((tmp_path / "checkpoint" / "counters.json").read_text())["steps"] == 32
+
+
+# ---------------------------------------------------------------- learning
+
+
+def test_it_learns_to_undo_the_base_s_bias(tmp_path):
+    base = success_rate(None)
+    trainer = make_trainer(
+        Point(16),
+        Biased(),
+        tmp_path,
+        demonstrations=demonstrations(20),
+        total_steps=2000,
+        warmup_steps=800,
+        critic_warmup_updates=200,
+        eval_every=10**6,
+        utd=0.5,
+        batch_size=128,
+        n_step=3,
+        hidden=64,
+        residual_penalty_start=1.0,
+        residual_penalty_end=0.1,
+        residual_penalty_steps=1000,
+    )
+    trainer.run(evaluate=never)
+    assert base < 0.4
+    assert success_rate(trainer.correction) > 0.9
+
+
+def test_the_toy_policy_tells_what_it_should():
+    observation = {"observation.state": np.array([[[0, 3, 2]]], np.float32)}
+    np.testing.assert_allclose(
+        Telltale().predict_chunk(observation).values[0, :, 0], tell(3, 2, np.arange(4)), rtol=1e-6
+    )
