@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from robolearn.commands.common import console, make_env, progress
+from robolearn.commands.common import claim, console, make_env, progress
 from robolearn.config import CollectConfig, EnvConfig, ExpertConfig, RobotConfig, TaskConfig
 from robolearn.errors import UserError, nearest
 from robolearn.eval.rollout import Episode, run_episodes
@@ -62,6 +63,7 @@ def collect(
 
     env = make_env(task, robot, env_config)
     expert = make_expert(env, expert_config)
+    claim(out, {"task": asdict(task), "robot": robot.name, "expert": asdict(expert_config), "seed": seed})
     writer = DatasetWriter(out, env.schema, robot_type=robot.name, stage_names=env.stage_names)
     following = seed
     if writer.num_episodes:

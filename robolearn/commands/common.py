@@ -46,17 +46,28 @@ def make_env(task: TaskConfig, robot: RobotConfig, env: EnvConfig, *, num_envs: 
     )
 
 
+def policy_folder(checkpoint: Path) -> Path:
+    """The folder of a policy: `checkpoint` itself, or `policy` in it where it is the `out` of a training.
+
+    Raises:
+        UserError: there is no such folder.
+    """
+    if not checkpoint.is_dir():
+        raise UserError(f"no checkpoint folder '{checkpoint}': give the `out` of `robolearn train` or `finetune`")
+    inner = checkpoint / "policy"
+    return inner if inner.is_dir() else checkpoint
+
+
 def load_checkpoint(folder: Path) -> tuple[TorchPolicy, ResidualCorrection | None]:
     """A policy and, where the folder holds one, its residual.
 
     Raises:
         UserError: the folder is no checkpoint, or one of another policy.
     """
+    folder = policy_folder(folder)
     from robolearn.policies.serving import load_policy
     from robolearn.rl.correction import Units, load_residual
 
-    if not folder.is_dir():
-        raise UserError(f"no checkpoint folder '{folder}': give the `out` of `robolearn train` or `finetune`")
     policy = load_policy(folder)
     return policy, load_residual(folder, Units(policy.normalizer, policy.schema.observation_keys))
 
@@ -113,6 +124,25 @@ def use_one_thread() -> None:
     import torch
 
     torch.set_num_threads(1)
+
+
+def claim(folder: Path, settings: dict[str, Any]) -> None:
+    """Mark `folder` as made with these settings, or check that it was.
+
+    Raises:
+        UserError: the folder's work was begun with another value, which is named.
+    """
+    path = folder / "settings.json"
+    kept = read_result(path)
+    if kept is None:
+        save_result(path, settings)
+        return
+    for key, value in json.loads(json.dumps(settings)).items():
+        if kept.get(key) != value:
+            raise UserError(
+                f"{folder} was begun with {key}={kept.get(key)}, not {value}: "
+                "give the same settings to resume, or another out=FOLDER"
+            )
 
 
 def save_result(path: Path, result: dict[str, Any]) -> None:

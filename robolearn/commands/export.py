@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from omegaconf import OmegaConf
 
 from robolearn.commands.common import console, load_checkpoint
 from robolearn.config import ExportConfig, RobotConfig, TaskConfig
@@ -18,7 +20,12 @@ SAMPLES = 64
 def run(config: ExportConfig) -> None:
     """Export, check, and say what was written."""
     difference = export(
-        config.task, config.robot, checkpoint=Path(config.checkpoint), out=Path(config.out), config_yaml="", notes={}
+        config.task,
+        config.robot,
+        checkpoint=Path(config.checkpoint),
+        out=Path(config.out),
+        config_yaml=OmegaConf.to_yaml(OmegaConf.create(dataclasses.asdict(config))),
+        notes={},
     )
     console.print(f"bundle in {config.out}; largest difference from the policy {difference:.1e}")
 

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from robolearn.commands.common import (
     SELECT_SEED,
+    claim,
     console,
     evaluate,
     load_checkpoint,
     make_env,
     policy_actor,
+    policy_folder,
     progress,
     success_rate,
     use_one_thread,
 )
 from robolearn.config import AlgoConfig, EnvConfig, FinetuneConfig, RobotConfig, TaskConfig
+from robolearn.errors import UserError
 
 
 def run(config: FinetuneConfig) -> None:
@@ -62,7 +66,12 @@ def finetune(
     from robolearn.rl.correction import save_residual
 
     use_one_thread()
-    policy, _ = load_checkpoint(checkpoint)
+    policy, residual = load_checkpoint(checkpoint)
+    if residual is not None:
+        raise UserError(f"{checkpoint} is fine-tuned already: give its base policy; the same `out` goes on with a run")
+    extendable = ("total_steps", "stop_at")
+    kept = {key: value for key, value in asdict(algo).items() if key not in extendable}
+    claim(out, {"algo": kept, "checkpoint": str(checkpoint), "dataset": str(dataset), "seed": seed})
     env = make_env(task, robot, env_config, num_envs=getattr(algo, "num_envs", None))
     judge = make_env(task, robot, env_config)
     policy_actor(judge, policy)  # says which channel does not fit
@@ -91,7 +100,7 @@ def finetune(
             before = steps
 
         curve: list[dict[str, float]] = trainer.run(evaluate=judge_policy, on_progress=on_progress)
-    shutil.copytree(checkpoint, out / "policy", dirs_exist_ok=True)
+    shutil.copytree(policy_folder(checkpoint), out / "policy", dirs_exist_ok=True)
     save_residual(out / "policy", trainer.learner.best_actor)
     env.close()
     judge.close()

@@ -219,6 +219,22 @@ def test_it_stops_when_two_evaluations_in_a_row_are_good_enough(tmp_path):
     assert trainer.steps == 40
 
 
+def test_the_newest_of_the_best_actors_is_kept(tmp_path):
+    rates, actors = [0.2, 0.9, 0.9, 0.4, 0.3], []
+    trainer = make_trainer(Point(2), Biased(), tmp_path, total_steps=64, eval_every=16, warmup_steps=10)
+
+    def evaluate(correction):
+        actors.append(correction.actor.net.weights[-1].detach().clone())
+        return rates[len(actors) - 1]
+
+    trainer.run(evaluate=evaluate)
+    assert len(actors) == len(rates)
+    kept = trainer.learner.best_actor.net.weights[-1]
+    assert [torch.equal(kept, actor) for actor in actors] == [False, False, True, False, False]
+    resumed = make_trainer(Point(2), Biased(), tmp_path, total_steps=64)
+    assert torch.equal(resumed.learner.best_actor.net.weights[-1], kept)
+
+
 # ---------------------------------------------------------------- checkpoints
 
 

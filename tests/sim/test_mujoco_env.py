@@ -157,6 +157,18 @@ def test_success_terminates_and_the_time_limit_truncates():
     assert not any(terminated.any() for terminated, _ in ends)
 
 
+def test_a_success_in_the_last_step_is_a_success():
+    def last(max_episode_steps):
+        env = MujocoVecEnv(max_episode_steps=max_episode_steps, autoreset=False)
+        for t, (_, _, terminated, truncated, _) in enumerate(expert_steps(env, 0, 80), start=1):
+            if terminated[0] or truncated[0]:
+                return t, terminated[0], truncated[0]
+
+    needed, _, _ = last(80)
+    assert last(needed) == (needed, True, False)
+    assert last(needed - 1) == (needed - 1, False, True)
+
+
 def test_autoreset_gives_the_last_observation_before_the_reset():
     env, manual = (MujocoVecEnv(num_envs=2, max_episode_steps=5, autoreset=auto) for auto in (True, False))
     actions = np.repeat(random_actions(env, 6)[:, None], 2, axis=1)
