@@ -189,6 +189,7 @@ class EvalConfig:
     episodes: int = option("episodes", low=1)
     seed: int = option("seed of the first episode; the same seeds make a paired comparison", low=0)
     out: str | None = option("folder of results and film strips; null only prints")
+    video: bool = option("also write a video of the first successful and the first failed episode to `out`")
 
 
 @dataclass(kw_only=True)

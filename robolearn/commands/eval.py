@@ -16,6 +16,7 @@ from robolearn.commands.common import (
 )
 from robolearn.commands.strips import save_strips
 from robolearn.config import EvalConfig
+from robolearn.errors import UserError
 from robolearn.eval.report import Row, print_table
 
 
@@ -26,11 +27,13 @@ def run(config: EvalConfig) -> None:
     env = make_env(config.task, config.robot, config.env)
     actor = policy_actor(env, policy, correction)
     record = config.out is not None
+    if config.video and config.out is None:
+        raise UserError("video=true needs a folder to write to: give out=FOLDER")
     episodes = evaluate(env, actor, first_seed=config.seed, episodes=config.episodes, label="evaluate", record=record)
     print_table([Row(config.checkpoint, success_rate(episodes))], console)
     if config.out is not None:
         outcomes = [{"seed": e.seed, "success": e.success, "length": e.length} for e in episodes]
         save_result(Path(config.out) / "episodes.json", {"checkpoint": config.checkpoint, "episodes": outcomes})
-        for path in save_strips(Path(config.out), env, episodes):
+        for path in save_strips(Path(config.out), env, episodes, video=config.video):
             console.print(f"picture {path}")
     env.close()

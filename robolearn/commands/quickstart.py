@@ -42,6 +42,9 @@ Step = Callable[[], dict[str, Any]]
 
 def run(config: QuickstartConfig) -> None:
     """Do every step that has no result yet, then write `report.html` and print its table."""
+    from robolearn.real.ros2.availability import require_rclpy
+
+    require_rclpy()  # now, not after all the learning
     job = Quickstart(config)
     for name, step in job.steps.items():
         job.do(name, step)

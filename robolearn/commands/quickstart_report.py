@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from robolearn.commands.common import make_env
+from robolearn.commands.common import make_env, progress
 from robolearn.commands.strips import draw
 from robolearn.config import QuickstartConfig
 from robolearn.eval.charts import Chart, Histogram, Series
@@ -105,16 +105,26 @@ def _strips(config: QuickstartConfig, out: Path) -> Iterator[Strip]:
     from robolearn.sim.pictures import png_data_uri
 
     env = make_env(config.task, config.robot, config.env, num_envs=1)
+    shown = list(_shown(out))
+    with progress("draw", len(shown)) as advance:
+        for file, dt, caption in shown:
+            data = np.load(file, allow_pickle=False)
+            yield Strip(png_data_uri(draw(env, data["qpos"], data["stage"], dt)), caption)
+            advance(1)
+    env.close()
+
+
+def _shown(out: Path) -> Iterator[tuple[Path, float | None, str]]:
+    """Recording, s between its frames (None: a control step) and caption of each film strip."""
     for name in ("expert", "base", "finetuned"):
         for outcome in ("success", "failure"):
             for file in sorted((out / "episodes").glob(f"{name}_{outcome}_*.npz"))[:1]:
-                data = np.load(file, allow_pickle=False)
-                yield Strip(png_data_uri(draw(env, data["qpos"], data["stage"])), f"{NAMES[name][0]}: {outcome}")
+                yield file, None, f"{NAMES[name][0]}: {outcome}"
+    deployed = sorted((out / "deploy" / "trajectories").glob("episode_*.npz"))
     for wanted, outcome in ((True, "success"), (False, "failure")):
-        for file in sorted((out / "deploy" / "trajectories").glob("episode_*.npz")):
-            data = np.load(file, allow_pickle=False)
-            if bool(data["success"][-1]) is wanted:
-                image = draw(env, data["qpos"], data["stage"], 1 / RECORD_RATE)
-                yield Strip(png_data_uri(image), f"{NAMES['deploy'][0]}: {outcome}")
-                break
-    env.close()
+        for file in [f for f in deployed if _succeeded(f) is wanted][:1]:
+            yield file, 1 / RECORD_RATE, f"{NAMES['deploy'][0]}: {outcome}"
+
+
+def _succeeded(recording: Path) -> bool:
+    return bool(np.load(recording, allow_pickle=False)["success"][-1])

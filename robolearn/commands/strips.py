@@ -16,16 +16,23 @@ if TYPE_CHECKING:
 FRAMES = 6
 
 
-def save_strips(out: Path, env: RobotVecEnv, episodes: Sequence[Episode]) -> list[Path]:
+def save_strips(out: Path, env: RobotVecEnv, episodes: Sequence[Episode], *, video: bool = False) -> list[Path]:
     """Draw the first successful and the first failed episode; episodes must be recorded with `qpos`."""
-    from robolearn.sim.pictures import save_png
+    from robolearn.sim.pictures import save_png, write_video
+    from robolearn.sim.render import render_trajectory
 
     paths = []
     for name, wanted in (("success", True), ("failure", False)):
-        if (episode := next((e for e in episodes if e.success is wanted), None)) is not None:
-            image = draw(env, episode.frames["qpos"], episode.frames["observation.stage"])
-            paths.append(out / f"{name}_{episode.seed}.png")
-            save_png(paths[-1], image)
+        episode = next((e for e in episodes if e.success is wanted), None)
+        if episode is None:
+            continue
+        qpos = episode.frames["qpos"]
+        paths.append(out / f"{name}_{episode.seed}.png")
+        save_png(paths[-1], draw(env, qpos, episode.frames["observation.stage"]))
+        if video:
+            paths.append(paths[-1].with_suffix(".mp4"))
+            frames = render_trajectory(env.worlds.model, qpos, n_frames=len(qpos), samples=1)
+            write_video(paths[-1], frames, fps=env.schema.fps)
     return paths
 
 
