@@ -22,9 +22,11 @@ def run(progress: Callable[[str], None]) -> list[Measure]:
         base, tuned, deployed = (_rate(results[name]) for name in ("base", "finetuned", "deploy"))
         progress(f"seed {seed}: base {base}, fine-tuned {tuned}, deployed {deployed}")
         loop = results["deploy"]["loop"]
+        shared = {episode["seed"] for episode in results["deploy"]["episodes"]}
+        base_there = _rate({"episodes": [e for e in results["base"]["episodes"] if e["seed"] in shared]})
         measures += [
             Measure(f"success.finetuned.seed{seed}", tuned.rate, "1", base.rate, tuned.interval),
-            Measure(f"success.deployed.seed{seed}", deployed.rate, "1", base.rate, deployed.interval),
+            Measure(f"success.deployed.seed{seed}", deployed.rate, "1", base_there.rate, deployed.interval),
             Measure(f"wall_time.seed{seed}", sum(r["seconds"] for r in results.values()), "s"),
             Measure(f"lateness.p50.seed{seed}", loop["lateness_ms"]["p50"], "ms"),
             Measure(f"lateness.p99.seed{seed}", loop["lateness_ms"]["p99"], "ms"),
