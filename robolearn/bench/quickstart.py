@@ -20,7 +20,8 @@ def run(progress: Callable[[str], None]) -> list[Measure]:
     for seed in SEEDS:
         results = _results(seed)
         base, tuned, deployed = (_rate(results[name]) for name in ("base", "finetuned", "deploy"))
-        progress(f"seed {seed}: base {base}, fine-tuned {tuned}, deployed {deployed}")
+        made_by = ", ".join(sorted({result.get("commit", "unknown") for result in results.values()}))
+        progress(f"seed {seed}: base {base}, fine-tuned {tuned}, deployed {deployed}; run of commit {made_by}")
         loop = results["deploy"]["loop"]
         shared = {episode["seed"] for episode in results["deploy"]["episodes"]}
         base_there = _rate({"episodes": [e for e in results["base"]["episodes"] if e["seed"] in shared]})

@@ -33,6 +33,7 @@ from robolearn.commands.quickstart_report import build_report
 from robolearn.commands.train import train
 from robolearn.config import QuickstartConfig
 from robolearn.errors import UserError
+from robolearn.eval.machine import commit
 from robolearn.eval.report import print_table, write_report
 
 SEEDS_PER_RUN = 100_000  # demonstrations of run s start from seed s times this
@@ -103,7 +104,7 @@ class Quickstart:
                 result = step()
             finally:
                 spent.write_text(str(time.perf_counter() - began))
-            save_result(path, {**result, "seconds": time.perf_counter() - began})
+            save_result(path, {**result, "seconds": time.perf_counter() - began, "commit": commit()})
             spent.unlink()
         self.results[name] = read_result(path) or {}
 

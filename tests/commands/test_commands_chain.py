@@ -106,18 +106,25 @@ def test_a_checkpoint_is_what_training_wrote_or_the_policy_in_it(folder, capsys,
     assert "/2" in capsys.readouterr().out
 
 
-def test_evaluation_writes_episodes_and_pictures(folder, tmp_path, capsys):
-    words = ("episodes=3", "seed=50", *SHORT, f"out={tmp_path}")
+def test_evaluation_writes_episodes_pictures_and_videos(folder, tmp_path, capsys):
+    words = ("episodes=3", "seed=50", *SHORT, f"out={tmp_path}", "video=true")
     assert main(["eval", f"checkpoint={folder / 'fine'}", *words]) == 0
     result = json.loads((tmp_path / "episodes.json").read_text())
     assert [episode["seed"] for episode in result["episodes"]] == [50, 51, 52]
     assert all(episode["length"] == 20 or episode["success"] for episode in result["episodes"])
-    assert list(tmp_path.glob("*.png"))
+    pictures, videos = (sorted(tmp_path.glob(f"*.{kind}")) for kind in ("png", "mp4"))
+    assert pictures
+    assert [video.stem for video in videos] == [picture.stem for picture in pictures]
     assert "/3" in capsys.readouterr().out
 
 
+def test_a_video_needs_a_folder(folder, capsys):
+    assert main(["eval", f"checkpoint={folder / 'fine'}", "video=true"]) == 2
+    assert "give out=FOLDER" in capsys.readouterr().err
+
+
 def test_evaluation_does_not_depend_on_num_envs(folder, tmp_path, monkeypatch):
-    monkeypatch.setattr(eval_module, "save_strips", lambda *_: [])
+    monkeypatch.setattr(eval_module, "save_strips", lambda *_, **__: [])
     for num_envs in (1, 3):
         words = (
             "env.threads=1",
