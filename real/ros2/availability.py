@@ -36,13 +36,11 @@ def require_rclpy() -> None:
         for module in MODULES:
             importlib.import_module(module)
     except ImportError as error:
-        damaged = damaged_wheels()
-        if not damaged:
+        if not damaged_wheels():
             raise UserError(f"{ABSENT} ({error})") from error
-        repair = " ".join(f"--reinstall-package {name}" for name in damaged)
         raise UserError(
             "the ROS 2 packages are damaged, as `uv sync` without --inexact leaves them (they carry a second record of "
-            f"themselves, which it removes together with the files): run `uv sync --inexact {repair}`"
+            "themselves, which it removes together with the files): run `uv sync --inexact --reinstall`"
         ) from error
 
 

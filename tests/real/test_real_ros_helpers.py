@@ -27,7 +27,7 @@ def test_no_free_domain_is_said(monkeypatch):
         domain.choose_domain()
 
 
-@pytest.mark.parametrize(("damaged", "message"), [([], "uv run"), (["ros-rclpy"], "--reinstall-package ros-rclpy")])
+@pytest.mark.parametrize(("damaged", "message"), [([], "uv run"), (["ros-rclpy"], "uv sync --inexact --reinstall`")])
 def test_missing_ros_says_what_to_do(monkeypatch, damaged, message):
     monkeypatch.setattr(availability, "damaged_wheels", lambda: damaged)
     monkeypatch.setitem(sys.modules, "rclpy", None)
