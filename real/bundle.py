@@ -13,6 +13,7 @@ from typing import Any
 
 from robolearn.acting import Correction
 from robolearn.action_space import ActionSpace, make_action_space
+from robolearn.bundle_format import FORMAT
 from robolearn.errors import UserError
 from robolearn.normalize import Normalizer
 from robolearn.protocols import Policy
@@ -20,7 +21,6 @@ from robolearn.real.onnx_policy import OnnxCorrection, OnnxPolicy
 from robolearn.robot import RobotSpec
 from robolearn.schema import Schema, SchemaError
 
-FORMAT = 1
 REQUIRED = ("schema.json", "robot.json", "stats.json", "config.yaml", "velocity.onnx")
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
+from robolearn.bundle_format import input_name
 from robolearn.errors import UserError
 from robolearn.normalize import Normalizer
 from robolearn.protocols import Observation
@@ -16,11 +17,6 @@ from robolearn.sampling import euler
 from robolearn.schema import ActionChunk, Schema
 
 Array = NDArray[np.float32]
-
-
-def input_name(channel: str) -> str:
-    """Name of a channel's graph input."""
-    return channel.replace(".", "_")
 
 
 class OnnxPolicy:

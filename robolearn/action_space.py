@@ -7,6 +7,7 @@ step. The reference is the last position sent, never the measured pose: a measur
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Protocol
 
 import numpy as np
@@ -63,21 +64,12 @@ class EndEffectorDelta:
     dt: float
     free_rotation: bool = False
 
-    @property
+    @cached_property  # asked for at every control step
     def feature(self) -> Feature:
         """The `action` channel, bounds included."""
         turns = ("rx", "ry", "rz") if self.free_rotation else ("yaw",)
         high = (MAX_LINEAR_STEP,) * 3 + (MAX_ANGULAR_STEP,) * len(turns)
-        names = ("dx", "dy", "dz", *turns, "gripper_width")
-        return Feature(
-            dtype="float32",
-            shape=(len(names),),
-            names=names,
-            unit=("m",) * 3 + ("rad",) * len(turns) + ("m",),
-            role="action",
-            low=(*(-h for h in high), 0.0),
-            high=(*high, self.robot.gripper_width),
-        )
+        return _delta_feature(self.robot, ("dx", "dy", "dz", *turns), ("m",) * 3 + ("rad",) * len(turns), high)
 
     def command(self, reference: Array, measured: Array, action: Array) -> Array:
         """See `ActionSpace.command`. One damped-least-squares step, solved at the reference."""
@@ -111,20 +103,12 @@ class JointDelta:
     robot: RobotSpec
     dt: float
 
-    @property
+    @cached_property  # asked for at every control step
     def feature(self) -> Feature:
         """The `action` channel, bounds included."""
-        high = (MAX_ANGULAR_STEP,) * self.robot.n_joints
-        names = (*(f"d_{name}" for name in self.robot.joint_names), "gripper_width")
-        return Feature(
-            dtype="float32",
-            shape=(len(names),),
-            names=names,
-            unit=("rad",) * self.robot.n_joints + ("m",),
-            role="action",
-            low=(*(-h for h in high), 0.0),
-            high=(*high, self.robot.gripper_width),
-        )
+        n = self.robot.n_joints
+        names = tuple(f"d_{name}" for name in self.robot.joint_names)
+        return _delta_feature(self.robot, names, ("rad",) * n, (MAX_ANGULAR_STEP,) * n)
 
     def command(self, reference: Array, measured: Array, action: Array) -> Array:
         """See `ActionSpace.command`."""
@@ -132,6 +116,19 @@ class JointDelta:
         action = np.clip(action, feature.low, feature.high)
         goal = reference[..., :-1] + action[..., :-1]
         return limit_command(self.robot, reference, measured, goal, action[..., -1], self.dt)
+
+
+def _delta_feature(robot: RobotSpec, names: tuple[str, ...], unit: tuple[str, ...], high: tuple[float, ...]) -> Feature:
+    """Changes within +-high, then the gripper width."""
+    return Feature(
+        dtype="float32",
+        shape=(len(names) + 1,),
+        names=(*names, "gripper_width"),
+        unit=(*unit, "m"),
+        role="action",
+        low=(*(-h for h in high), 0.0),
+        high=(*high, robot.gripper_width),
+    )
 
 
 def damped_least_squares(jacobian: Array, twist: Array, posture: Array) -> Array:

@@ -119,7 +119,7 @@ def use_one_thread() -> None:
     """Let torch compute on one thread.
 
     For networks of this size a second one gains little, and threads that wait for each other by spinning make
-    everything twenty times slower as soon as another process wants a core.
+    everything many times slower as soon as another process wants a core.
     """
     import torch
 

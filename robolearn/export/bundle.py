@@ -29,13 +29,13 @@ from numpy.typing import NDArray
 
 import robolearn
 from robolearn.acting import Correction
+from robolearn.bundle_format import FORMAT, input_name
 from robolearn.errors import UserError
 from robolearn.normalize import Normalizer, Statistics
 from robolearn.protocols import Observation, Policy
 from robolearn.robot import RobotSpec
 from robolearn.schema import Schema
 
-FORMAT = 1
 POLICY_FIELDS = ("kind", "horizon", "n_action_steps", "n_obs_steps", "noise_shape", "sampler")
 TASK_FIELDS = ("name", "instruction", "max_episode_steps", "stage_names")
 
@@ -166,11 +166,6 @@ def check_correction_parity(
 def sha256(path: Path) -> str:
     """Checksum of a file, hexadecimal."""
     return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
-def input_name(channel: str) -> str:
-    """Name of a channel's graph input."""
-    return channel.replace(".", "_")
 
 
 def _require_close(x: NDArray[Any], y: NDArray[Any], schema: Schema, atol: float, what: str) -> float:
