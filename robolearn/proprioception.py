@@ -23,10 +23,15 @@ def state_feature(robot: RobotSpec) -> Feature:
     return Feature("float32", (len(names),), names, unit, "observation")
 
 
-def poses_feature(objects: tuple[str, ...]) -> Feature:
-    """Channel `observation.environment_state`: pose of each object in the base frame."""
-    names = tuple(f"{o}_{n}" for o in objects for n in POSE_NAMES)
-    return Feature("float32", (len(names),), names, POSE_UNITS * len(objects), "observation")
+def poses_feature(objects: tuple[str, ...], n_variants: int = 1) -> Feature:
+    """Channel `observation.environment_state`: pose of each object in the base frame.
+
+    Where a task can ask for one of `n_variants` > 1 things, one component for each follows: 1 for what is asked.
+    """
+    goals = tuple(f"goal_{k}" for k in range(n_variants)) if n_variants > 1 else ()
+    names = (*(f"{o}_{n}" for o in objects for n in POSE_NAMES), *goals)
+    unit = (*POSE_UNITS * len(objects), *("1",) * len(goals))
+    return Feature("float32", (len(names),), names, unit, "observation")
 
 
 def objects_of(feature: Feature) -> tuple[str, ...]:

@@ -22,12 +22,13 @@ class VecEnv(Protocol):
     """`num_envs` worlds of one task, stepped together at the schema's fps.
 
     Same face as `gymnasium.vector.VectorEnv` with autoreset disabled or in the same step. World i of a
-    reset with `seed=[s_0, s_1, ...]` depends on s_i alone, never on `num_envs` or its place.
+    reset with `seed=[s_0, s_1, ...]` depends on s_i alone, never on `num_envs` or its place. `instructions`
+    says what each world's present episode asks for.
     """
 
     num_envs: int
     schema: Schema
-    instruction: str
+    instructions: list[str]
     stage_names: tuple[str, ...]
     max_episode_steps: int
 

@@ -99,6 +99,7 @@ class RobotSpec:
         gripper_width: largest opening in m.
         gripper_speed: fastest change of the width in m/s.
         workspace: ((x, y, z) low, (x, y, z) high) of the tool centre point in the base frame, in m.
+        work_area: ((x, y) low, (x, y) high) of the table that the gripper, pointing down, serves well, in m.
     """
 
     name: str
@@ -113,6 +114,7 @@ class RobotSpec:
     gripper_width: float
     gripper_speed: float
     workspace: tuple[Floats, Floats]
+    work_area: tuple[Floats, Floats]
 
     @property
     def n_joints(self) -> int:

@@ -27,7 +27,7 @@ class MujocoPlant:
         if self._nstep < 1 or abs(self._nstep * TIMESTEP - period) > 1e-9:
             raise UserError(f"{1 / period:g} Hz: the period is no multiple of {TIMESTEP * 1e3:g} ms, try 250 or 500 Hz")
         self._worlds = Worlds(make_task(task), get_robot(robot), num_worlds=1, threads=1, timestep=TIMESTEP)
-        self.robot, self.objects = self._worlds.robot, self._worlds.task.objects
+        self.robot, self.objects = self._worlds.robot, self._worlds.task.bodies
         self.reset(0)
 
     @property

@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import mujoco
 
+from robolearn.errors import UserError
 from robolearn.robot import RobotSpec
 from robolearn.sim.robots import build_robot
-from robolearn.sim.tasks.task import Task
+from robolearn.sim.tasks.task import Area, Task
 
 TABLE = (0.5, 0.6, 0.025)  # half sizes in m; its top is the plane z = 0 of the robot's base
 
 
 def build_model(task: Task, robot: RobotSpec, *, timestep: float) -> mujoco.MjModel:
-    """Compile the model of a task with a robot; `timestep` is the physics step in s."""
+    """Compile the model of a task with a robot; `timestep` is the physics step in s.
+
+    Raises:
+        UserError: the robot has not the reach that the task needs.
+    """
+    check_reach(task, robot)
     spec = mujoco.MjSpec()
     spec.modelname = f"{robot.name}_{task.name}"
     spec.compiler.degree = False
@@ -29,6 +35,18 @@ def build_model(task: Task, robot: RobotSpec, *, timestep: float) -> mujoco.MjMo
         size=TABLE,
         rgba=(0.78, 0.68, 0.55, 1),
     )
-    task.build(spec)
+    task.build(spec, Area.of(robot))
     build_robot(spec, robot)
     return spec.compile()
+
+
+def check_reach(task: Task, robot: RobotSpec) -> None:
+    """Raise UserError where the arm's area or height is too small for a task."""
+    width, depth = Area.of(robot).size
+    height = robot.workspace[1][2]
+    has, needs = (width, depth, height), task.space
+    if any(h + 1e-9 < n for h, n in zip(has, needs, strict=True)):
+        raise UserError(
+            f"robot '{robot.name}' has not the reach of task '{task.name}': it serves {width:.2f} x {depth:.2f} m "
+            f"of the table up to {height:.2f} m, the task needs {needs[0]:.2f} x {needs[1]:.2f} m up to {needs[2]:.2f} m"
+        )

@@ -22,7 +22,6 @@ from robolearn.sim.tasks import TASKS
 from robolearn.sim.vec_env import Obs
 
 RENDER_MODES = ("rgb_array",)
-MAX_EPISODE_STEPS = 80
 ENDLESS = int(np.iinfo(np.int64).max)
 
 
@@ -50,7 +49,7 @@ class RobotEnv(gymnasium.Env[Obs, NDArray[np.float32]]):
         if render_mode is not None and render_mode not in RENDER_MODES:
             raise UserError(f"unknown render_mode '{render_mode}'{nearest(render_mode, RENDER_MODES)}")
         self._worlds = MujocoVecEnv(task, num_envs=1, max_episode_steps=ENDLESS, autoreset=False, **options)
-        self.schema, self.task_description = self._worlds.schema, self._worlds.instruction
+        self.schema = self._worlds.schema
         self.observation_space = self._worlds.single_observation_space
         self.action_space = self._worlds.single_action_space
         self.render_mode = render_mode
@@ -61,6 +60,7 @@ class RobotEnv(gymnasium.Env[Obs, NDArray[np.float32]]):
         super().reset(seed=seed)
         start = int(self.np_random.integers(2**31)) if seed is None else seed
         observation, info = self._worlds.reset(seed=[start])
+        self.task_description = self._worlds.instructions[0]
         return _first(observation), _single(info)
 
     def step(self, action: NDArray[np.floating]) -> tuple[Obs, float, bool, bool, dict[str, Any]]:
@@ -97,10 +97,10 @@ def env_id(task: str) -> str:
     return f"robolearn/{task.title().replace('_', '')}-v0"
 
 
-for _task in TASKS:
+for _task in TASKS.values():
     gymnasium.register(
-        env_id(_task),
+        env_id(_task.name),
         entry_point="robolearn.sim.single_env:RobotEnv",
-        kwargs={"task": _task},
-        max_episode_steps=MAX_EPISODE_STEPS,
+        kwargs={"task": _task.name},
+        max_episode_steps=_task.max_episode_steps,
     )

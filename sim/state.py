@@ -20,7 +20,11 @@ class WorldState:
         width: gripper opening [n].
         tool_pos: point between the fingertips [n, 3].
         tool_quat: its orientation [n, 4].
-        objects: position [n, 3] and orientation [n, 4] of each free object by name.
+        body_pos: positions [n, n_bodies, 3] of the task's bodies, in the task's order.
+        body_quat: their orientations [n, n_bodies, 4].
+        half: half sizes [n, n_bodies, 3] of the geom of the same name (MuJoCo's `geom_size`), 0 where there is none.
+        variant: which of the task's variants is asked for [n].
+        names: index of each body by its name.
     """
 
     joints: Array
@@ -28,4 +32,29 @@ class WorldState:
     width: Array
     tool_pos: Array
     tool_quat: Array
-    objects: dict[str, tuple[Array, Array]]
+    body_pos: Array
+    body_quat: Array
+    half: Array
+    variant: NDArray[np.int64]
+    names: dict[str, int]
+
+    def pos(self, body: str) -> Array:
+        """Position [n, 3] of a body."""
+        return self.body_pos[:, self.names[body]]
+
+    def quat(self, body: str) -> Array:
+        """Orientation [n, 4] of a body."""
+        return self.body_quat[:, self.names[body]]
+
+    def size(self, body: str) -> Array:
+        """Half sizes [n, 3] of a body's geom of the same name."""
+        return self.half[:, self.names[body]]
+
+    def tool_distance(self, body: str) -> Array:
+        """Distance [n] in m from a body's origin to the point between the fingertips."""
+        return np.linalg.norm(self.pos(body) - self.tool_pos, axis=-1)
+
+    @property
+    def objects(self) -> dict[str, tuple[Array, Array]]:
+        """Position [n, 3] and orientation [n, 4] of each body by its name."""
+        return {name: (self.pos(name), self.quat(name)) for name in self.names}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 import mujoco
@@ -24,7 +24,7 @@ from robolearn.sim.tasks.task import Task
 
 Array = NDArray[np.float64]
 Obs = dict[str, NDArray[np.float32]]
-REWARDS = ("sparse", "dense")
+REWARDS = ("sparse", "stages", "dense")
 
 
 class WorldBatch(Protocol):
@@ -36,6 +36,7 @@ class WorldBatch(Protocol):
         num_worlds: copies of the scene.
         model: the scene as MuJoCo draws it.
         qpos: all generalised positions [num_worlds, nq], live.
+        variant: which of the task's variants each world is asked for [num_worlds].
     """
 
     task: Task
@@ -43,6 +44,7 @@ class WorldBatch(Protocol):
     num_worlds: int
     model: mujoco.MjModel
     qpos: Array
+    variant: NDArray[np.int64]
 
     @property
     def state(self) -> WorldState:
@@ -53,6 +55,12 @@ class WorldBatch(Protocol):
 
     def command_here(self) -> Array:
         """Command that holds the present pose."""
+
+    def push(self, body: str, wrench: Array) -> None:
+        """Apply a force and a torque [num_worlds, 6] to a body until told otherwise."""
+
+    def write_model(self, ids: NDArray[np.intp], fields: Mapping[str, Array]) -> None:
+        """Give worlds their own values of fields of the model."""
 
     def follow_step(self, controls: Array) -> None:
         """Advance one physics step per row of commands [num_worlds, nstep, n_joints + 1]."""
@@ -66,11 +74,19 @@ def make_schema(task: Task, robot: RobotSpec, *, action_space: str, fps: int) ->
     return Schema(
         features={
             "observation.state": state_feature(robot),
-            "observation.environment_state": poses_feature(task.objects),
+            "observation.environment_state": poses_feature(task.bodies, task.n_variants),
             "action": make_action_space(action_space, robot=robot, dt=1 / fps).feature,
         },
         fps=fps,
     )
+
+
+def poses_vector(state: WorldState, n_variants: int) -> NDArray[np.float32]:
+    """`observation.environment_state` [n, dim]: pose of each body, then, where there is a choice, what is asked for."""
+    poses: Array = pose_vector(state.body_pos, state.body_quat).reshape(len(state.width), -1)
+    if n_variants > 1:
+        poses = np.concatenate((poses, np.eye(n_variants)[state.variant]), axis=1)
+    return poses.astype(np.float32)
 
 
 class RobotVecEnv(VectorEnv[Obs, NDArray[Any], NDArray[Any]]):
@@ -84,10 +100,10 @@ class RobotVecEnv(VectorEnv[Obs, NDArray[Any], NDArray[Any]]):
         self,
         worlds: WorldBatch,
         *,
-        action_space: str = "ee_delta",
+        action_space: str | None = None,
         fps: int = 20,
         decimation: int = 10,
-        max_episode_steps: int = 80,
+        max_episode_steps: int | None = None,
         reward: str = "sparse",
         autoreset: bool = True,
     ) -> None:
@@ -95,23 +111,26 @@ class RobotVecEnv(VectorEnv[Obs, NDArray[Any], NDArray[Any]]):
 
         Args:
             worlds: the backend's worlds.
-            action_space: one of `robolearn.action_space.ACTION_SPACES`.
+            action_space: one of `robolearn.action_space.ACTION_SPACES`; the task's own when None.
             fps: control rate in Hz.
             decimation: physics steps per control step.
-            max_episode_steps: control steps until truncation.
-            reward: "sparse" (1 on success) or "dense" (progress through the stages, in [0, 1]).
+            max_episode_steps: control steps until truncation; what the task needs when None.
+            reward: "sparse" (1 on success), "stages" (1/K on each of K stages, taken back when the world falls
+                back) or "dense" (progress through the stages, in [0, 1]).
             autoreset: restart finished worlds within the same step; else the caller resets by mask.
         """
         if reward not in REWARDS:
             raise UserError(f"unknown reward '{reward}'{nearest(reward, REWARDS)}")
         self.worlds, self.task, self.robot = worlds, worlds.task, worlds.robot
         self.num_envs = worlds.num_worlds
-        self.schema = make_schema(self.task, self.robot, action_space=action_space, fps=fps)
-        self.mapping = make_action_space(action_space, robot=self.robot, dt=1 / fps)
-        self.instruction = self.task.instructions[0]
+        space = self.task.action_space if action_space is None else action_space
+        self.schema = make_schema(self.task, self.robot, action_space=space, fps=fps)
+        self.mapping = make_action_space(space, robot=self.robot, dt=1 / fps)
+        self.instructions = [self.task.instructions[0][0]] * self.num_envs
         self.stage_names = self.task.stage_names
-        self.max_episode_steps = max_episode_steps
-        self._decimation, self._dense, self._autoreset = decimation, reward == "dense", autoreset
+        self.max_episode_steps = self.task.max_episode_steps if max_episode_steps is None else max_episode_steps
+        self._decimation, self._reward, self._autoreset = decimation, reward, autoreset
+        self._stage = np.zeros(self.num_envs, np.int64)
         mode = AutoresetMode.SAME_STEP if autoreset else AutoresetMode.DISABLED
         self.metadata = {"render_fps": fps, "autoreset_mode": mode, "render_modes": []}
         self._make_spaces()
@@ -166,7 +185,7 @@ class RobotVecEnv(VectorEnv[Obs, NDArray[Any], NDArray[Any]]):
         info = self._info(state)
         terminated = info["success"]
         truncated = ~terminated & (self._elapsed >= self.max_episode_steps)
-        reward = info["progress"] if self._dense else terminated.astype(np.float64)
+        reward = self._rewards(info)
         observation = self._observe(state)
         done = np.flatnonzero(terminated | truncated)
         if self._autoreset and done.size:
@@ -185,18 +204,28 @@ class RobotVecEnv(VectorEnv[Obs, NDArray[Any], NDArray[Any]]):
         self.worlds.follow_step(path)
         self._sent = path[:, -1]
 
+    def _rewards(self, info: dict[str, Any]) -> Array:
+        gained = (info["stage"] - self._stage) / len(self.task.stages)
+        self._stage = info["stage"].copy()
+        if self._reward == "stages":
+            return gained
+        return info["progress"] if self._reward == "dense" else info["success"].astype(np.float64)
+
     def _restart(self, ids: NDArray[np.intp]) -> None:
         self.worlds.reset([self._rng[i] for i in ids], ids)
         self._sent[ids] = self.worlds.command_here()[ids]
         self._velocity[ids] = 0.0
         self._elapsed[ids] = 0
+        self._stage[ids] = self.task.stage(self.worlds.state)[ids]
+        for i in ids:
+            phrasings = self.task.instructions[self.worlds.variant[i]]
+            self.instructions[i] = phrasings[self._rng[i].integers(len(phrasings))]
 
     def _observe(self, state: WorldState) -> Obs:
         proprio = (state.joints, state.width[:, None], pose_vector(state.tool_pos, state.tool_quat))
-        poses = [pose_vector(*state.objects[name]) for name in self.task.objects]
         return {
             "observation.state": np.concatenate(proprio, axis=1).astype(np.float32),
-            "observation.environment_state": np.concatenate(poses, axis=1).astype(np.float32),
+            "observation.environment_state": poses_vector(state, self.task.n_variants),
         }
 
     def _info(self, state: WorldState) -> dict[str, Any]:

@@ -91,4 +91,6 @@ def collect(
 def _write(writer: DatasetWriter, env: RobotVecEnv, episode: Episode) -> None:
     channels = {key: episode.frames[key] for key in env.schema}
     stage = episode.frames["observation.stage"]
-    writer.add_episode(channels, task=env.instruction, stage=stage, seed=episode.seed, success=episode.success)
+    writer.add_episode(
+        channels, task=episode.instruction, stage=stage, seed=episode.seed, success=episode.success
+    )

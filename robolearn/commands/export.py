@@ -69,7 +69,7 @@ def export(
         statistics=policy.statistics,
         task={
             "name": scene.name,
-            "instruction": scene.instructions[0],
+            "instruction": scene.instructions[0][0],
             "max_episode_steps": task.max_episode_steps,
             "stage_names": list(scene.stage_names),
         },

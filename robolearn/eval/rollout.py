@@ -31,6 +31,7 @@ class Episode:
         seed: what it started from.
         success: whether the task was done.
         length: control steps.
+        instruction: what was asked for.
         frames: arrays [length, ...] of observations, `action`, `observation.stage` and what `snapshot` gave;
             empty unless recorded. Frame t is what was seen before action t.
     """
@@ -38,6 +39,7 @@ class Episode:
     seed: int
     success: bool
     length: int
+    instruction: str = ""
     frames: dict[str, NDArray[Any]] = field(default_factory=dict)
 
 
@@ -78,7 +80,7 @@ def run_episodes(
         slots.length += 1
         over = terminated | truncated
         for i in np.flatnonzero(over & slots.active):
-            episode = slots.finish(i, success=bool(info["success"][i]))
+            episode = slots.finish(i, success=bool(info["success"][i]), instruction=env.instructions[i])
             episodes[slots.place[i]] = episode
             if on_episode is not None:
                 on_episode(episode)
@@ -122,8 +124,8 @@ class _Slots:
         for i in np.flatnonzero(self.active):
             self._frames[i].append({key: np.array(value[i]) for key, value in frame.items()})
 
-    def finish(self, i: np.intp, *, success: bool) -> Episode:
+    def finish(self, i: np.intp, *, success: bool, instruction: str) -> Episode:
         """The episode that world i has just ended."""
         frames = self._frames[i]
         stacked = {key: np.stack([frame[key] for frame in frames]) for key in frames[0]} if frames else {}
-        return Episode(int(self.seed[i]), success, int(self.length[i]), stacked)
+        return Episode(int(self.seed[i]), success, int(self.length[i]), instruction, stacked)

@@ -51,6 +51,7 @@ PANDA = RobotSpec(
     gripper_width=0.08,
     gripper_speed=0.2,
     workspace=((0.25, -0.35, 0.01), (0.75, 0.35, 0.5)),
+    work_area=((0.42, -0.18), (0.66, 0.18)),
 )
 
 # (mass in kg, centre of mass in m, ixx iyy izz ixy ixz iyz in kg m^2) of links 1 to 7, as identified for the

@@ -15,7 +15,7 @@ class Counting:
     max_episode_steps = 100
 
     def __init__(self, num_envs):
-        self.num_envs = num_envs
+        self.num_envs, self.instructions = num_envs, ["count"] * num_envs
         self.seed, self.t = np.zeros(num_envs, int), np.zeros(num_envs, int)
         self.masks = []
 

@@ -66,10 +66,11 @@ class Scripted:
     """World i always takes `lengths[i]` steps and then ends as `ends[i]` says; it shows (world, episode, step)."""
 
     schema = make_schema(("world", "episode", "step"), bound=2.0)
-    instruction, stage_names, max_episode_steps = "count", ("count",), 100
+    stage_names, max_episode_steps = ("count",), 100
 
     def __init__(self, lengths=(3, 4), ends=("terminated", "truncated")):
         self.num_envs, self.lengths, self.ends = len(lengths), np.array(lengths), np.array(ends)
+        self.instructions = ["count"] * self.num_envs
         self.episode, self.t = np.full(self.num_envs, -1), np.zeros(self.num_envs, int)
         self.actions = []
 
@@ -127,10 +128,10 @@ class Point:
     """A point on a line goes to a goal and stays: success after three steps in a row within 0.1 of it."""
 
     schema = make_schema(("position", "goal"), bound=0.2)
-    instruction, stage_names, max_episode_steps = "go to the goal", ("go",), 20
+    stage_names, max_episode_steps = ("go",), 20
 
     def __init__(self, num_envs=8):
-        self.num_envs = num_envs
+        self.num_envs, self.instructions = num_envs, ["go to the goal"] * num_envs
         self.x, self.goal = np.zeros(num_envs), np.zeros(num_envs)
         self.held, self.t = np.zeros(num_envs, int), np.zeros(num_envs, int)
 

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from world_states import make_state
 
 from robolearn.sim.stages import Stage, current_stage, task_progress
 from robolearn.sim.state import WorldState
@@ -16,16 +17,7 @@ OPEN, CLOSED = 0.08, 2 * HALF
 def state(*worlds) -> WorldState:
     """Worlds (tool position, gripper width, cube position); joints and turns do not matter here."""
     tools, widths, cubes = zip(*worlds, strict=True)
-    n = len(worlds)
-    quat = np.tile((1.0, 0.0, 0.0, 0.0), (n, 1))
-    return WorldState(
-        joints=np.zeros((n, 7)),
-        joint_velocities=np.zeros((n, 7)),
-        width=np.array(widths, float),
-        tool_pos=np.array(tools, float),
-        tool_quat=quat,
-        objects={"cube": (np.array(cubes, float), quat)},
-    )
+    return make_state(tool=tools, width=widths, bodies={"cube": cubes}, half={"cube": (HALF, HALF, HALF)})
 
 
 def at(x, z):
