@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
+
+from robolearn.sim.kernels import rotation_matrices
 
 Array = NDArray[np.float64]
 
@@ -45,6 +48,19 @@ class WorldState:
     def quat(self, body: str) -> Array:
         """Orientation [n, 4] of a body."""
         return self.body_quat[:, self.names[body]]
+
+    def rot(self, body: str) -> Array:
+        """Orientation [n, 3, 3] of a body."""
+        return self._body_rot[:, self.names[body]]
+
+    @cached_property
+    def tool_rot(self) -> Array:
+        """Orientation [n, 3, 3] of the tool; column 2 points out of the gripper, the fingers open along column 1."""
+        return rotation_matrices(self.tool_quat)
+
+    @cached_property
+    def _body_rot(self) -> Array:
+        return rotation_matrices(self.body_quat)
 
     def size(self, body: str) -> Array:
         """Half sizes [n, 3] of a body's geom of the same name."""

@@ -14,10 +14,13 @@ from numpy.typing import NDArray
 
 from robolearn.action_space import make_action_space
 from robolearn.errors import UserError, nearest
-from robolearn.motion import MotionLimiter
-from robolearn.proprioception import pose_vector, poses_feature, state_feature
+from robolearn.proprioception import POSE_DIM, poses_feature, state_feature
 from robolearn.robot import RobotSpec
 from robolearn.schema import Schema
+from robolearn.sim.control import ArmControl
+from robolearn.sim.kernels import write_poses
+from robolearn.sim.randomization import Randomization
+from robolearn.sim.randomizer import Randomizer
 from robolearn.sim.stages import task_progress
 from robolearn.sim.state import WorldState
 from robolearn.sim.tasks.task import Task
@@ -83,10 +86,12 @@ def make_schema(task: Task, robot: RobotSpec, *, action_space: str, fps: int) ->
 
 def poses_vector(state: WorldState, n_variants: int) -> NDArray[np.float32]:
     """`observation.environment_state` [n, dim]: pose of each body, then, where there is a choice, what is asked for."""
-    poses: Array = pose_vector(state.body_pos, state.body_quat).reshape(len(state.width), -1)
+    n, k = state.body_pos.shape[:2]
+    out = np.empty((n, POSE_DIM * k + (n_variants if n_variants > 1 else 0)), np.float32)
+    write_poses(out, state.body_pos, state.body_quat)
     if n_variants > 1:
-        poses = np.concatenate((poses, np.eye(n_variants)[state.variant]), axis=1)
-    return poses.astype(np.float32)
+        out[:, POSE_DIM * k :] = np.eye(n_variants)[state.variant]
+    return out
 
 
 class RobotVecEnv(VectorEnv[Obs, NDArray[Any], NDArray[Any]]):
@@ -106,6 +111,7 @@ class RobotVecEnv(VectorEnv[Obs, NDArray[Any], NDArray[Any]]):
         max_episode_steps: int | None = None,
         reward: str = "sparse",
         autoreset: bool = True,
+        randomization: Randomization | None = None,
     ) -> None:
         """Wrap `worlds`.
 
@@ -115,9 +121,11 @@ class RobotVecEnv(VectorEnv[Obs, NDArray[Any], NDArray[Any]]):
             fps: control rate in Hz.
             decimation: physics steps per control step.
             max_episode_steps: control steps until truncation; what the task needs when None.
-            reward: "sparse" (1 on success), "stages" (1/K on each of K stages, taken back when the world falls
-                back) or "dense" (progress through the stages, in [0, 1]).
+            reward: "sparse" (1 on success), "stages" (1/K on reaching each of K stages, taken back where the world
+                falls back) or "dense" (what the progress through stages and within them has gained). Both of the
+                latter sum up to what an episode has achieved: neither pays for lingering before the goal.
             autoreset: restart finished worlds within the same step; else the caller resets by mask.
+            randomization: what every episode draws anew besides its start; the start stays the same.
         """
         if reward not in REWARDS:
             raise UserError(f"unknown reward '{reward}'{nearest(reward, REWARDS)}")
@@ -130,24 +138,29 @@ class RobotVecEnv(VectorEnv[Obs, NDArray[Any], NDArray[Any]]):
         self.stage_names = self.task.stage_names
         self.max_episode_steps = self.task.max_episode_steps if max_episode_steps is None else max_episode_steps
         self._decimation, self._reward, self._autoreset = decimation, reward, autoreset
-        self._stage = np.zeros(self.num_envs, np.int64)
+        self._before: Array = np.zeros(self.num_envs)
         mode = AutoresetMode.SAME_STEP if autoreset else AutoresetMode.DISABLED
         self.metadata = {"render_fps": fps, "autoreset_mode": mode, "render_modes": []}
         self._make_spaces()
         self._rng = [np.random.default_rng(i) for i in range(self.num_envs)]
         self._sent: Array = np.zeros((self.num_envs, self.robot.n_joints + 1))
         self._velocity: Array = np.zeros_like(self._sent)
-        self._motion = MotionLimiter(self.robot, 1 / (fps * decimation))
+        self._control = ArmControl(self.mapping, decimation=decimation, num_worlds=self.num_envs)
         self._elapsed = np.zeros(self.num_envs, np.int64)
+        self._speed_up, self._slack = np.ones(self.num_envs), np.zeros(self.num_envs)
+        self.randomizer: Randomizer | None = None
+        if randomization is not None:
+            self.randomizer = Randomizer(randomization, worlds, action_dim=self.schema.action.shape[0])
 
     def _make_spaces(self) -> None:
         action = self.schema.action
         self.single_action_space = spaces.Box(
             np.array(action.low, np.float32), np.array(action.high, np.float32), dtype=np.float32
         )
-        self.single_observation_space = spaces.Dict(
-            {key: spaces.Box(-np.inf, np.inf, self.schema[key].shape) for key in self.schema.observation_keys}
-        )
+        self.observation_boxes: dict[str, spaces.Space[Any]] = {
+            key: spaces.Box(-np.inf, np.inf, self.schema[key].shape) for key in self.schema.observation_keys
+        }
+        self.single_observation_space = spaces.Dict(self.observation_boxes)
         self.action_space = batch_space(self.single_action_space, self.num_envs)
         self.observation_space = batch_space(self.single_observation_space, self.num_envs)
 
@@ -162,6 +175,8 @@ class RobotVecEnv(VectorEnv[Obs, NDArray[Any], NDArray[Any]]):
             for i, value in enumerate(seeds):
                 if value is not None:
                     self._rng[i] = np.random.default_rng(value)
+                    if self.randomizer is not None:
+                        self.randomizer.seed(i, value)
         mask = (options or {}).get("reset_mask")
         ids = np.arange(self.num_envs) if mask is None else np.flatnonzero(mask)
         self._restart(ids)
@@ -179,7 +194,7 @@ class RobotVecEnv(VectorEnv[Obs, NDArray[Any], NDArray[Any]]):
         if not np.isfinite(wanted).all():
             world, dim = np.argwhere(~np.isfinite(wanted))[0]
             raise ValueError(f"action '{self.schema.action.names[dim]}' of world {world} is not finite")
-        self._move(self.mapping.command(self._sent, self.worlds.command_here(), wanted))
+        self._move(wanted if self.randomizer is None else self.randomizer.act(wanted))
         self._elapsed += 1
         state = self.worlds.state
         info = self._info(state)
@@ -195,36 +210,64 @@ class RobotVecEnv(VectorEnv[Obs, NDArray[Any], NDArray[Any]]):
             observation = self._observe(self.worlds.state)
         return observation, reward, terminated, truncated, info
 
+    def relax(self, ids: NDArray[np.intp], *, speed: Array, joint_slack: Array) -> None:
+        """Widen what worlds `ids` permit their arms, in simulation only.
+
+        Args:
+            ids: the worlds.
+            speed: factor [len(ids)] on velocity and acceleration limits, at least 1.
+            joint_slack: widening [len(ids)] of the joint limits, rad.
+        """
+        self._speed_up[ids], self._slack[ids] = speed, joint_slack
+
     def close_extras(self, **kwargs: Any) -> None:
         """Release the backend's threads."""
         self.worlds.close()
 
-    def _move(self, goal: Array) -> None:
-        path, self._velocity = self._motion.follow(self._sent, self._velocity, goal, self._decimation)
+    def _move(self, action: Array) -> None:
+        path, self._velocity = self._control.path(
+            self._sent,
+            self._velocity,
+            self.worlds.command_here(),
+            action,
+            speed_up=self._speed_up,
+            joint_slack=self._slack,
+        )
         self.worlds.follow_step(path)
         self._sent = path[:, -1]
 
     def _rewards(self, info: dict[str, Any]) -> Array:
-        gained = (info["stage"] - self._stage) / len(self.task.stages)
-        self._stage = info["stage"].copy()
-        if self._reward == "stages":
-            return gained
-        return info["progress"] if self._reward == "dense" else info["success"].astype(np.float64)
+        if self._reward == "sparse":
+            return info["success"].astype(np.float64)
+        reached = self._reached(info)
+        gained, self._before = reached - self._before, reached
+        return gained
+
+    def _reached(self, info: dict[str, Any]) -> Array:
+        """Share [num_envs] of the task that is done, as the reward counts it."""
+        return info["progress"].copy() if self._reward == "dense" else info["stage"] / len(self.task.stages)
 
     def _restart(self, ids: NDArray[np.intp]) -> None:
         self.worlds.reset([self._rng[i] for i in ids], ids)
+        if self.randomizer is not None:
+            self.randomizer.begin(ids)
         self._sent[ids] = self.worlds.command_here()[ids]
         self._velocity[ids] = 0.0
         self._elapsed[ids] = 0
-        self._stage[ids] = self.task.stage(self.worlds.state)[ids]
+        self._before[ids] = self._reached(self._info(self.worlds.state))[ids]
         for i in ids:
             phrasings = self.task.instructions[self.worlds.variant[i]]
             self.instructions[i] = phrasings[self._rng[i].integers(len(phrasings))]
 
     def _observe(self, state: WorldState) -> Obs:
-        proprio = (state.joints, state.width[:, None], pose_vector(state.tool_pos, state.tool_quat))
+        if self.randomizer is not None:
+            state = self.randomizer.perceive(state)
+        n, joints = state.joints.shape
+        proprio = np.empty((n, joints + 1 + POSE_DIM), np.float32)
+        proprio[:, :joints], proprio[:, joints] = state.joints, state.width
+        write_poses(proprio, state.tool_pos[:, None], state.tool_quat[:, None], at=joints + 1)
         return {
-            "observation.state": np.concatenate(proprio, axis=1).astype(np.float32),
+            "observation.state": proprio,
             "observation.environment_state": poses_vector(state, self.task.n_variants),
         }
 

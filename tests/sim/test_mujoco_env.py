@@ -188,25 +188,36 @@ def test_autoreset_gives_the_last_observation_before_the_reset():
     )
 
 
-def test_dense_reward_is_the_progress_and_grows_to_one():
-    env = MujocoVecEnv(num_envs=2, reward="dense", autoreset=False)
-    rewards = []
-    for _, reward, terminated, _, info in expert_steps(env, 0, 80):
-        np.testing.assert_array_equal(reward, info["progress"])
-        rewards.append(reward.min())
+@pytest.mark.parametrize("reward", ["stages", "dense"])
+def test_the_rewards_of_an_episode_sum_up_to_what_it_achieved(reward):
+    env = MujocoVecEnv(num_envs=2, reward=reward, autoreset=False)
+    _, info = env.reset(seed=[0, 1])
+    begun = info["progress"] if reward == "dense" else info["stage"] / 3
+    total = begun.copy()
+    for _, gained, terminated, _, info in expert_steps(env, 0, 80):
+        total += gained
+        now = info["progress"] if reward == "dense" else info["stage"] / 3
+        np.testing.assert_allclose(total, now, rtol=0, atol=1e-12)
         if terminated.all():
             break
-    assert 0 <= min(rewards) < 0.2
-    assert max(rewards) == 1.0
+    np.testing.assert_allclose(total, 1.0, rtol=0, atol=1e-12)
+    assert (begun < 0.2).all()
 
 
-@pytest.mark.parametrize("space", ACTION_SPACES)
-def test_dense_reward_stays_within_its_bounds(space):
-    env = MujocoVecEnv(num_envs=4, reward="dense", action_space=space, max_episode_steps=40)
+@pytest.mark.parametrize("reward", ["stages", "dense"])
+def test_a_new_episode_owes_nothing_to_the_last_one(reward):
+    env = MujocoVecEnv(num_envs=4, reward=reward, max_episode_steps=40)
     env.reset(seed=1)
+    expected = MujocoVecEnv(num_envs=4, reward=reward, max_episode_steps=10**6, autoreset=False)
     for action in random_actions(env, 60):
-        reward = env.step(np.repeat(action[None], 4, axis=0))[1]
-        assert ((reward >= 0) & (reward <= 1)).all()
+        gained = env.step(np.repeat(action[None], 4, axis=0))[1]
+        assert (np.abs(gained) <= 1).all()
+    actions = random_actions(env, 40)
+    env.reset(seed=3)
+    expected.reset(seed=3)
+    for t in range(40):  # the last step ends the episode
+        both = [e.step(np.repeat(actions[t][None], 4, axis=0))[1] for e in (env, expected)]
+        np.testing.assert_array_equal(*both)
 
 
 def test_the_observation_is_what_the_robot_driver_would_make(single):
