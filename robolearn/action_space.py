@@ -131,6 +131,11 @@ def _delta_feature(robot: RobotSpec, names: tuple[str, ...], unit: tuple[str, ..
     )
 
 
+def posture_gain(n_joints: int) -> float:
+    """Gain of the pull towards home: an arm of six joints or fewer has no null space, so it would only disturb."""
+    return POSTURE_GAIN if n_joints > 6 else 0.0
+
+
 def damped_least_squares(jacobian: Array, twist: Array, posture: Array) -> Array:
     """Joint step of a tool displacement: J^T (J J^T + d^2 I)^-1 twist + null-space pull (Wampler, 1986).
 
@@ -141,7 +146,7 @@ def damped_least_squares(jacobian: Array, twist: Array, posture: Array) -> Array
     """
     transposed = jacobian.swapaxes(-1, -2)
     gram = jacobian @ transposed + DAMPING**2 * np.eye(6)
-    pull = POSTURE_GAIN * posture
+    pull = posture_gain(jacobian.shape[-1]) * posture
     rest = twist - (jacobian @ pull[..., None])[..., 0]
     return pull + (transposed @ np.linalg.solve(gram, rest[..., None]))[..., 0]
 

@@ -128,7 +128,7 @@ def _settings(mapping: ActionSpace, decimation: int) -> Settings:
         dt=mapping.dt,
         short_dt=mapping.dt / decimation,
         damping=action_space.DAMPING,
-        posture_gain=action_space.POSTURE_GAIN,
+        posture_gain=action_space.posture_gain(mapping.robot.n_joints),
         linear_step=action_space.MAX_LINEAR_STEP,
         angular_step=action_space.MAX_ANGULAR_STEP,
         leash=action_space.LEASH,

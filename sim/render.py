@@ -14,6 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from robolearn.errors import UserError
+from robolearn.sim.cameras import look_at
+from robolearn.sim.mirror import set_pose
 
 Array = NDArray[np.float64]
 Image = NDArray[np.uint8]
@@ -62,13 +64,7 @@ class Camera:
     @property
     def axes(self) -> Array:
         """Rows right, up and forward of the camera in the world, [3, 3]."""
-        forward = np.subtract(self.lookat, self.pos).astype(float)
-        forward /= np.linalg.norm(forward)
-        # straight up or down there is no horizon: the world's y axis is then up in the picture
-        upright = (0.0, 1.0, 0.0) if abs(forward[2]) > 0.9999 else (0.0, 0.0, 1.0)
-        right = np.cross(forward, upright)
-        right /= np.linalg.norm(right)
-        return np.stack((right, np.cross(right, forward), forward))
+        return look_at(self.pos, self.lookat).T * np.array(((1.0,), (1.0,), (-1.0,)))
 
     def rays(self, samples: int = 1) -> Array:
         """Unit directions [height, width, samples**2, 3] through a grid of `samples` x `samples` points per pixel."""
@@ -156,24 +152,32 @@ def frame_indices(length: int, n_frames: int) -> NDArray[np.intp]:
 
 
 def render_trajectory(
-    model: mujoco.MjModel, qpos: Array, camera: Camera = TABLETOP, *, n_frames: int = 6, samples: int = 2
+    model: mujoco.MjModel, poses: Array, camera: Camera = TABLETOP, *, n_frames: int = 6, samples: int = 2
 ) -> Image:
     """Draw evenly spread moments of a trajectory: uint8 [n, height, width, 3] with n <= n_frames.
 
     Args:
         model: the scene.
-        qpos: [T, nq] generalised positions; the frames drawn are `frame_indices(T, n_frames)`.
+        poses: [T, size] of one world, as `robolearn.sim.mirror.poses` has them; the frames drawn are
+            `frame_indices(T, n_frames)`.
         camera: from where.
         n_frames: pictures at most.
         samples: see `render`.
     """
     data = mujoco.MjData(model)
     frames = []
-    for i in frame_indices(len(qpos), n_frames):
-        data.qpos[:] = qpos[i]
-        mujoco.mj_kinematics(model, data)
+    for i in frame_indices(len(poses), n_frames):
+        set_pose(model, data, poses[i])
         frames.append(render(model, data, camera, samples=samples))
     return np.stack(frames)
+
+
+def geom_rgba(model: mujoco.MjModel) -> NDArray[np.float32]:
+    """Colours of the geoms [ngeom, 4] in [0, 1]; the material's where the geom has none of its own."""
+    rgba = model.geom_rgba.copy()
+    by_material = (model.geom_matid >= 0) & np.all(rgba == UNSET_RGBA, axis=-1)
+    rgba[by_material] = model.mat_rgba[model.geom_matid[by_material]]
+    return rgba
 
 
 def _cast(
@@ -254,9 +258,7 @@ def _cosine_if_lit(
 
 def _albedo(model: mujoco.MjModel, data: mujoco.MjData, hits: Hits, seen: NDArray[np.bool_]) -> Array:
     """Linear colour [n, 3] of the n points that are `seen`; planes get a faint checker that fades with distance."""
-    rgba = model.geom_rgba.copy()
-    by_material = (model.geom_matid >= 0) & np.all(rgba == UNSET_RGBA, axis=-1)
-    rgba[by_material] = model.mat_rgba[model.geom_matid[by_material]]
+    rgba = geom_rgba(model)
     geom, point, depth = hits.geom[seen], hits.point[seen], hits.depth[seen]
     colour = rgba[geom, :3].astype(float) ** GAMMA
     for plane in np.flatnonzero(model.geom_type == mujoco.mjtGeom.mjGEOM_PLANE):

@@ -13,6 +13,7 @@ from robolearn.action_space import (
     make_action_space,
 )
 from robolearn.errors import UserError
+from robolearn.sim.robots import get_robot
 from robolearn.sim.robots.panda import PANDA
 
 DT = 0.05
@@ -138,3 +139,23 @@ def test_damped_least_squares_solves_exactly_far_from_singularities_and_is_bound
 def test_an_unknown_action_space_names_the_nearest():
     with pytest.raises(UserError, match="did you mean 'ee_delta'"):
         make_action_space("ee_dleta", robot=PANDA, dt=DT)
+
+
+@pytest.mark.parametrize("name", ["ur5e", "so101"])
+def test_an_arm_without_null_space_stays_where_it_is_told_to(name):
+    robot = get_robot(name)
+    space = make_action_space("ee_delta", robot=robot, dt=0.05)
+    here = np.array((*robot.home, robot.gripper_width))
+    away = here.copy()
+    away[:-1] += 0.1 * np.sin(np.arange(robot.n_joints))  # no longer at home
+    away = settle(space, away)
+    before = robot.chain.forward(away[:-1]).tool_pos
+    after = robot.chain.forward(space.command(away, away, np.array((0, 0, 0, 0, here[-1])))[:-1]).tool_pos
+    np.testing.assert_allclose(after, before, rtol=0, atol=1e-6)
+
+
+def settle(space, command):
+    """Repeat a zero action until the gripper points down."""
+    for _ in range(200):
+        command = space.command(command, command, np.array((0, 0, 0, 0, command[-1])))
+    return command

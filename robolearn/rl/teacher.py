@@ -1,44 +1,24 @@
-"""Training a teacher: rollouts in privileged worlds, PPO, success without privilege, checkpoints."""
+"""A trained teacher: how it acts, and its files."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
-from torch import Tensor
 
-from robolearn.config import PPOConfig
 from robolearn.data.files import replacing
 from robolearn.errors import UserError
-from robolearn.protocols import VecEnv
 from robolearn.rl.features import TeacherFeatures
-from robolearn.rl.ppo import ActorCritic, PPOLearner, Rollout, advantages
+from robolearn.rl.ppo import ActorCritic
 from robolearn.schema import Schema
 
 Observation = Mapping[str, NDArray[Any]]
-
-
-class Progressive(Protocol):
-    """A curriculum, as the trainer sees it."""
-
-    level: float
-
-    @property
-    def success_rate(self) -> float:
-        """Success at the level."""
-
-    def state(self) -> dict[str, Any]:
-        """Plain data."""
-
-    def restore(self, state: dict[str, Any]) -> None:
-        """Go on from it."""
 
 
 class Units:
@@ -53,177 +33,17 @@ class Units:
         return (self._middle + self._half * np.clip(action, -1.0, 1.0)).astype(np.float32)
 
 
-class TeacherTrainer:
-    """PPO in `env`; `run` is resumable from its checkpoint in `out`.
+class Teacher:
+    """A trained actor in closed loop: the mean of its distribution, or with noise of a share of its deviation.
 
-    A level of privilege in the observation (`privileged.level`) is read by the critic alone: the actor must do what
-    serves at every level.
+    It decides once in `repeat` control steps and holds the action in between.
     """
 
-    def __init__(
-        self, config: PPOConfig, *, env: VecEnv, curriculum: Progressive | None = None, seed: int, out: Path
-    ) -> None:
-        """Prepare networks, or take them from a checkpoint in `out`."""
-        self.config, self.env, self.curriculum, self.out = config, env, curriculum, out
-        self.features = TeacherFeatures(env.schema)
-        privileged = env.schema.with_role("privileged")
-        self._extra = tuple(key for key in privileged if not key.startswith("action"))
-        actions = [env.schema.action, *(f for key, f in privileged.items() if key.startswith("action"))]
-        low, high = (np.concatenate([getattr(f, end) for f in actions]) for end in ("low", "high"))
-        self.units = Units(low, high)
-        extra_dim = sum(env.schema[key].shape[0] for key in self._extra)
-        self.learner = PPOLearner(self.features.dim, extra_dim, len(low), config, seed=seed)
-        self.steps, self.curve = 0, list[dict[str, float]]()
-        self._load()
-        # a resumed run goes on with fresh episodes and noise, never with those it has seen
-        self._start = int(np.random.default_rng((seed, self.steps)).integers(2**32, 2**48))
-
-    def teacher(self) -> Teacher:
-        """The present policy, without exploration and privilege."""
-        return Teacher(self.learner.net, self.env.schema)
-
-    def run(
-        self,
-        *,
-        evaluate: Callable[[Teacher], float],
-        on_progress: Callable[[int, str], None] | None = None,
-    ) -> list[dict[str, float]]:
-        """Learn until `total_steps`, or until two evaluations in a row reach `stop_at`; return the curve.
-
-        Args:
-            evaluate: success rate of a teacher without privilege, on seeds of its own.
-            on_progress: called after each update with the control steps so far and a text.
-        """
-        observation = self._begin()
-        while self.steps < self.config.total_steps and not self._good_enough():
-            before = self.steps
-            rollout, observation, reward = self._collect(observation)
-            figures = self.learner.update(rollout)
-            self.learner.net.scale.update(rollout.obs.flatten(0, 1))
-            if on_progress is not None:
-                on_progress(self.steps, self._text(reward))
-            if self.steps // self.config.eval_every > before // self.config.eval_every or self._over():
-                self._record(evaluate(self.teacher()), {**figures, "reward": reward})
-        return self.curve
-
-    def _begin(self) -> Observation:
-        """Start episodes, spread over an episode's length so that a rollout sees every part of one."""
-        observation: Observation = self.env.reset(seed=self._start)[0]
-        turns = np.arange(self.env.num_envs) % self.env.max_episode_steps
-        for t in range(min(self.env.num_envs, self.env.max_episode_steps)):
-            obs = self._inputs(observation)[0]
-            if not self.curve:
-                self.learner.net.scale.update(obs)  # so that the first rollout has a scale
-            self.env.step(self.units.physical(self.learner.act(obs)[0].numpy()))
-            self.steps += self.env.num_envs
-            observation = self.env.reset(options={"reset_mask": turns == t})[0]
-        return observation
-
-    def _over(self) -> bool:
-        return self.steps >= self.config.total_steps
-
-    def _collect(self, start: Observation) -> tuple[Rollout, Observation, float]:
-        """One rollout; also the observation it ends with and the mean reward of a step."""
-        columns = (*Rollout._fields[:5], "reward", "next", "over", "terminated")
-        kept: dict[str, list[Tensor]] = {key: [] for key in columns}
-        observation = start
-        for _ in range(self.config.rollout_steps):
-            obs, extra = self._inputs(observation)
-            action, log_prob, mean = self.learner.act(obs)
-            following, reward, terminated, truncated, info = self.env.step(self.units.physical(action.numpy()))
-            after = {**following, **info.get("final_obs", {})}
-            ends = (_tensor(terminated | truncated), _tensor(terminated))
-            row = (obs, extra, action, log_prob, mean, _tensor(reward), self._value(after), *ends)
-            for key, value in zip(columns, row, strict=True):
-                kept[key].append(value)
-            observation = following
-        self.steps += self.config.rollout_steps * self.env.num_envs
-        stacked = {key: torch.stack(values) for key, values in kept.items()}
-        with torch.no_grad():
-            value = self.learner.net.value(stacked["obs"], stacked["extra"])
-        advantage = advantages(
-            stacked["reward"],
-            value,
-            stacked["next"],
-            stacked["over"],
-            stacked["terminated"],
-            gamma=self.config.gamma,
-            lam=self.config.gae_lambda,
-        )
-        first = {key: stacked[key] for key in Rollout._fields[:5]}
-        rollout = Rollout(**first, advantage=advantage, value_target=advantage + value)
-        return rollout, observation, float(stacked["reward"].mean())
-
-    def _inputs(self, observation: Observation) -> tuple[Tensor, Tensor]:
-        obs = torch.from_numpy(self.features(observation))
-        extra = [torch.from_numpy(observation[key]) for key in self._extra]
-        return obs, torch.cat(extra, dim=1) if extra else torch.zeros(len(obs), 0)
-
-    @torch.no_grad()
-    def _value(self, observation: Observation) -> Tensor:
-        return self.learner.net.value(*self._inputs(observation))
-
-    def _text(self, reward: float) -> str:
-        level = "" if self.curriculum is None else f", level {self.curriculum.level:.2f}"
-        success = f"success {self.curve[-1]['success']:.2f}, " if self.curve else ""
-        return f"{success}reward {reward:.4f}{level}"
-
-    def _record(self, success: float, figures: dict[str, float]) -> None:
-        level = 0.0 if self.curriculum is None else self.curriculum.level
-        self.curve.append({"steps": float(self.steps), "success": success, "level": level, **figures})
-        best = success >= max(point["success"] for point in self.curve) and level == 0.0
-        self._save(best=best)
-
-    def _good_enough(self) -> bool:
-        last = self.curve[-2:]
-        if self.config.stop_at is None or len(last) < 2:
-            return False
-        return all(point["success"] >= self.config.stop_at and point["level"] == 0.0 for point in last)
-
-    def _save(self, *, best: bool) -> None:
-        self.out.mkdir(parents=True, exist_ok=True)
-        tensors = {f"net.{key}": value.contiguous() for key, value in self.learner.net.state_dict().items()}
-        for index, entry in self.learner.optimizer.state_dict()["state"].items():
-            tensors |= {f"optimizer.{index}.{key}": value.contiguous() for key, value in entry.items()}
-        tensors["generator"] = self.learner.generator.get_state()
-        with replacing(self.out / "checkpoint.safetensors") as path:
-            meta = {"steps": self.steps, "curve": self.curve, "learning_rate": self.learner.learning_rate}
-            if self.curriculum is not None:
-                meta["curriculum"] = self.curriculum.state()
-            save_file(tensors, path, {"counters": json.dumps(meta)})
-        if best or not (self.out / "teacher").exists():
-            save_teacher(self.out / "teacher", self.learner.net, self.env.schema)
-
-    def _load(self) -> None:
-        path = self.out / "checkpoint.safetensors"
-        if not path.exists():
-            return
-        with safe_open(path, "pt") as file:
-            counters = json.loads(file.metadata()["counters"])
-        tensors = load_file(path)
-        try:
-            self.learner.net.load_state_dict(_below("net.", tensors))
-        except RuntimeError as error:
-            raise UserError(f"the checkpoint in {self.out} is of another network: give another `out`") from error
-        moments: dict[int, dict[str, Tensor]] = {}
-        for key, value in _below("optimizer.", tensors).items():
-            index, field = key.split(".")
-            moments.setdefault(int(index), {})[field] = value
-        optimizer = self.learner.optimizer
-        optimizer.load_state_dict({"state": moments, "param_groups": optimizer.state_dict()["param_groups"]})
-        self.learner.generator.set_state(tensors["generator"])
-        self.learner.learning_rate = counters["learning_rate"]
-        self.steps, self.curve = counters["steps"], counters["curve"]
-        if self.curriculum is not None:
-            self.curriculum.restore(counters["curriculum"])
-
-
-class Teacher:
-    """A trained actor in closed loop: the mean of its distribution, or with noise of a share of its deviation."""
-
-    def __init__(self, net: ActorCritic, schema: Schema, *, noise: float = 0.0) -> None:
+    def __init__(self, net: ActorCritic, schema: Schema, *, repeat: int, noise: float = 0.0) -> None:
         """Act in worlds with the channels of `schema`."""
-        self.net, self.noise = net, noise
+        self.net, self.noise, self.repeat = net, noise, repeat
+        self._held: NDArray[np.float32] | None = None
+        self._age: dict[int, int] = {}
         self.features = TeacherFeatures(schema)
         action = schema.action
         self._dim, self._units = action.shape[0], Units(np.array(action.low), np.array(action.high))
@@ -234,24 +54,33 @@ class Teacher:
         for i, seed in enumerate(seeds):
             if mask is None or mask[i]:
                 self._rng[i] = np.random.default_rng((seed, 1))
+                self._age[i] = 0
 
     def act(self, observation: Observation) -> NDArray[np.float32]:
         """Return actions [num_envs, action_dim]."""
+        due = np.array([self._age[i] % self.repeat == 0 for i in range(len(self._age))])
+        decided = self._decide(observation, due)
+        self._held = decided if self._held is None else where(due, decided, self._held)
+        for i in self._age:
+            self._age[i] += 1
+        return self._units.physical(self._held)
+
+    def _decide(self, observation: Observation, due: NDArray[np.bool_]) -> NDArray[np.float32]:
         with torch.no_grad():
             action = self.net.mean(torch.from_numpy(self.features(observation)))[:, : self._dim].numpy()
             std = self.net.log_std.exp()[: self._dim].numpy()
-        if self.noise:
-            drawn = np.stack([self._rng[i].standard_normal(self._dim) for i in range(len(action))])
-            action = action + self.noise * std * drawn.astype(np.float32)
-        return self._units.physical(action)
+        for i in np.flatnonzero(due) if self.noise else ():
+            action[i] += self.noise * std * self._rng[int(i)].standard_normal(self._dim)
+        return action
 
 
-def save_teacher(folder: Path, net: ActorCritic, schema: Schema) -> None:
+def save_teacher(folder: Path, teacher: Teacher, schema: Schema) -> None:
     """Write `teacher.safetensors` and `schema.json`."""
     folder.mkdir(parents=True, exist_ok=True)
     schema.save(folder / "schema.json")
+    tensors = {key: value.contiguous() for key, value in teacher.net.state_dict().items()}
     with replacing(folder / "teacher.safetensors") as path:
-        save_file({key: value.contiguous() for key, value in net.state_dict().items()}, path)
+        save_file(tensors, path, {"repeat": str(teacher.repeat)})
 
 
 def load_teacher(folder: Path, schema: Schema, *, noise: float = 0.0) -> Teacher:
@@ -274,12 +103,11 @@ def load_teacher(folder: Path, schema: Schema, *, noise: float = 0.0) -> Teacher
     extra_dim = tensors["critic.0.weight"].shape[1] - obs_dim
     net = ActorCritic(obs_dim, extra_dim, len(tensors["log_std"]), hidden=hidden, initial_std=1.0)
     net.load_state_dict(tensors)
-    return Teacher(net, schema, noise=noise)
+    with safe_open(path, "pt") as file:
+        repeat = int(file.metadata()["repeat"])
+    return Teacher(net, schema, repeat=repeat, noise=noise)
 
 
-def _tensor(values: NDArray[Any]) -> Tensor:
-    return torch.from_numpy(values if values.dtype == bool else values.astype(np.float32))
-
-
-def _below(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
+def where(mask: NDArray[np.bool_], yes: NDArray[Any], no: NDArray[Any]) -> NDArray[Any]:
+    """Rows of `yes` [n, ...] where `mask` [n] holds, else those of `no`."""
+    return np.where(mask.reshape(-1, *[1] * (yes.ndim - 1)), yes, no)

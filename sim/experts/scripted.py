@@ -15,9 +15,18 @@ from numpy.typing import NDArray
 from robolearn.action_space import MAX_ANGULAR_STEP, MAX_LINEAR_STEP
 from robolearn.errors import UserError, nearest
 from robolearn.schema import Schema
+from robolearn.sim.experts.drawer_place import drawer_place
+from robolearn.sim.experts.edge_grasp import edge_grasp
 from robolearn.sim.experts.lift import lift
+from robolearn.sim.experts.peg_insert import peg_insert
+from robolearn.sim.experts.pick_place import pick_place
+from robolearn.sim.experts.push import push
+from robolearn.sim.experts.reach import reach
 from robolearn.sim.experts.scene import Scene
 from robolearn.sim.experts.script import Memory, Script
+from robolearn.sim.experts.sort import sort
+from robolearn.sim.experts.stack import stack
+from robolearn.sim.experts.wall_pivot import wall_pivot
 from robolearn.sim.tasks import make_task
 
 Array = NDArray[np.float64]
@@ -25,7 +34,16 @@ JITTER = 0.5  # standard deviation of a step at noise 1, as a share of the large
 
 TOOL_SPACES = {"ee_delta": ("dx", "dy", "dz", "yaw"), "ee_delta_6d": ("dx", "dy", "dz", "rx", "ry", "rz")}
 SCRIPTS: dict[str, Script] = {
+    "drawer_place": drawer_place,
+    "edge_grasp": edge_grasp,
     "lift": lift,
+    "peg_insert": peg_insert,
+    "pick_place": pick_place,
+    "push": push,
+    "reach": reach,
+    "sort": sort,
+    "stack": stack,
+    "wall_pivot": wall_pivot,
 }
 
 

@@ -9,8 +9,12 @@ import mujoco
 from robolearn.errors import UserError, nearest
 from robolearn.robot import RobotSpec
 from robolearn.sim.robots.panda import PANDA, build_panda
+from robolearn.sim.robots.so101 import SO101, build_so101
+from robolearn.sim.robots.ur5e import UR5E, build_ur5e
 
-ROBOTS: dict[str, tuple[RobotSpec, Callable[[mujoco.MjSpec], None]]] = {"panda": (PANDA, build_panda)}
+ROBOTS: dict[str, tuple[RobotSpec, Callable[[mujoco.MjSpec], None]]] = {
+    robot.name: (robot, build) for robot, build in ((PANDA, build_panda), (UR5E, build_ur5e), (SO101, build_so101))
+}
 
 
 def get_robot(name: str) -> RobotSpec:

@@ -20,12 +20,12 @@ SHELF = (0.12, 0.14, 0.06)  # half sizes of the shelf, m; its near edge runs alo
 TOP = 2 * SHELF[2]
 EDGE = -0.02  # where the edge is, from the middle of the area, m
 SHIFT = 0.02  # by which it varies, m
-INSIDE = (0.09, 0.13)  # how far from the edge the middle of the box starts, m
+INSIDE = (0.08, 0.11)  # how far from the edge the middle of the box starts, m
 TURN = 0.3  # largest turn of the box at the start, rad
-OVERHANG = 0.035  # m over the edge that fingers can take hold of
+OVERHANG = 0.03  # m over the edge that fingers can take hold of
 NEAR = 0.04  # m between tool and box that count as reached
-FACING = 0.8  # cosine between the tool's direction and +y
-AHEAD = 0.06  # m between the tool and the middle of the overhanging rim that count as aligned
+FACING = 0.6  # cosine between the tool's direction and +y
+AHEAD = 0.07  # m between the tool and the middle of the overhanging rim that count as aligned
 RIM = np.array((0.003, 0.003, 0.0))  # m by which a held box may lie outside the tool point
 HEIGHT = 0.06  # m that the box must rise for success
 
@@ -48,6 +48,13 @@ def place(rng: np.random.Generator, area: Area) -> Start:
             "box": (np.array(box), quat_about_z(rng.uniform(-TURN, TURN))),
         }
     )
+
+
+def tool(area: Area) -> tuple[Array, Array]:
+    """In front of the shelf, gripper half turned towards it, fingers opening in the plane of its turn."""
+    x, y = area.centre
+    c = np.sqrt(0.5)
+    return np.array((x, y + EDGE - 0.05, TOP + 0.08)), np.array(((1.0, 0.0, 0.0), (0.0, -c, c), (0.0, -c, -c)))
 
 
 def _edge(state: WorldState) -> Array:
@@ -90,9 +97,14 @@ def reached(state: WorldState) -> Mask:
     return _gap(state) < NEAR
 
 
+def fallen(state: WorldState) -> Mask:
+    """The box has dropped from the shelf."""
+    return _rise(state) < -0.03
+
+
 def _on_the_way(state: WorldState) -> Array:
     """How far [n] the box is on its way over the edge, in [0, 1]; 0 when it has fallen."""
-    return np.where(_rise(state) > -0.01, 1 + (overhang(state) - OVERHANG) / 0.12, 0.0)
+    return np.where(_rise(state) > -0.01, 1 + (overhang(state) - OVERHANG) / 0.08, 0.0)
 
 
 def pushed(state: WorldState) -> Mask:
@@ -152,4 +164,6 @@ EDGE_GRASP = Task(
     action_space="ee_delta_6d",
     max_episode_steps=150,
     recolour=("box",),
+    tool=tool,
+    lost=fallen,
 )

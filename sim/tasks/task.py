@@ -79,6 +79,10 @@ class Task:
         action_space: the one its expert uses; see `robolearn.action_space.ACTION_SPACES`.
         max_episode_steps: control steps that suffice at 20 Hz.
         recolour: bodies whose colour means nothing, so that randomisation may change it.
+        tool: where the tool is at the start, position [3] in m and orientation [3, 3] in the base frame; the robot's
+            home when None.
+        lost: predicate on the state -> [n]: the task can no longer be done, the episode ends as a failure; None: never.
+        resizable: free objects whose size randomisation may change; the movable ones when None.
     """
 
     name: str
@@ -92,6 +96,9 @@ class Task:
     action_space: str = "ee_delta"
     max_episode_steps: int = 80
     recolour: tuple[str, ...] = ()
+    tool: Callable[[Area], tuple[Array, Array]] | None = None
+    lost: Callable[[WorldState], NDArray[np.bool_]] | None = None
+    resizable: tuple[str, ...] | None = None
 
     @property
     def stage_names(self) -> tuple[str, ...]:

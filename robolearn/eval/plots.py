@@ -1,0 +1,41 @@
+"""Line charts as PNG files, for documents and run folders."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from robolearn.data.files import replacing
+from robolearn.eval.charts import Chart, Series
+
+SIZE, DPI = (5.2, 3.4), 110  # inches of one chart
+COLOURS = ("#2563a8", "#c2571a", "#2f8f5b", "#8a4fa3", "#b3372f", "#4d5a66")
+
+
+def save_charts(path: Path, charts: Sequence[Chart]) -> None:
+    """Draw charts side by side into a PNG file."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(SIZE[0] * len(charts), SIZE[1]), layout="constrained")
+    for axes, chart in zip(figure.subplots(1, len(charts), squeeze=False)[0], charts, strict=True):
+        for i, series in enumerate(chart.series):
+            shade = COLOURS[i % len(COLOURS)]
+            axes.plot(series.x, series.y, color=shade, linewidth=1.8, label=series.label)
+            if series.low is not None and series.high is not None:
+                axes.fill_between(series.x, series.low, series.high, color=shade, alpha=0.18, linewidth=0)
+        axes.set(title=chart.title, xlabel=chart.xlabel, ylabel=chart.ylabel)
+        if chart.ylim is not None:
+            axes.set_ylim(*chart.ylim)
+        axes.grid(alpha=0.25)
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.legend(frameon=False)
+    with replacing(path) as temporary:
+        figure.savefig(temporary, format="png", dpi=DPI)
+
+
+def save_curve(path: Path, curve: Sequence[dict[str, float]]) -> None:
+    """Draw the success rate of a learning curve and, where it has one, the level of privilege over control steps."""
+    steps = [point["steps"] for point in curve]
+    keys = [key for key in ("success", "level") if any(point.get(key) for point in curve)] or ["success"]
+    series = [Series(key, steps, [point[key] for point in curve]) for key in keys]
+    save_charts(path, [Chart("success without privilege", "control steps", "rate", series, ylim=(0.0, 1.02))])

@@ -1,0 +1,119 @@
+"""Script of `wall_pivot`: press the box against the wall, raise its near edge along an arc, grasp it standing."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from robolearn.sim.experts.picking import Array, Mask, hold
+from robolearn.sim.experts.scene import Scene, wrap
+from robolearn.sim.experts.script import CLOSED, OPEN, Memory, Motion, Step, about_vertical, arrived, sequence, waited
+from robolearn.sim.tasks.wall_pivot import HALF, WALL
+
+LENGTH, THICK = 2 * HALF[0], 2 * HALF[2]
+FINGER = 0.009  # m from the tool point to the side of the closed fingers
+LEAD = 0.03  # m that the goal leads the fingers while they push
+LOW = 0.012  # height of the tool while it pushes, m
+BEHIND = 0.05  # m between fingers and box before pushing
+ABOVE = 0.08  # height of the tool on the way behind the box, m
+PRESS = 0.008  # m by which the commanded fingers press into the box
+AHEAD = 0.6  # rad by which the commanded tilt leads
+SLIPPED = 0.035  # m that the tool is over the box's near edge when it has slipped off
+UP = 1.45  # rad, beyond which the box falls against the wall by itself
+PIVOTING, LIFTING = 3, 8  # steps of the script
+GRIP = 0.02  # m from the top of the standing box down to where the fingers take hold
+
+
+def _into(scene: Scene) -> Array:
+    """Horizontal direction [n, 3] into the wall."""
+    return scene.rot["wall"][:, :, 0]
+
+
+def _tilt(scene: Scene) -> Array:
+    """Angle [n] by which the box's near edge is up, rad."""
+    far = scene.rot["box"][:, :, 0]
+    return np.arctan2(-far[:, 2], np.einsum("ni,ni->n", far, _into(scene)))
+
+
+def _before(scene: Scene) -> Array:
+    """Distance [n] from the wall's face to the middle of the box, m."""
+    return np.einsum("ni,ni->n", scene.pos["wall"] - scene.pos["box"], _into(scene)) - WALL[0]
+
+
+def _go(scene: Scene, goal: Array, opening: float, *, across: float = 0.0) -> Motion:
+    """Go to a point; the fingers open along the wall, or, turned by pi/2, across it."""
+    angle = wrap(scene.yaw["wall"] + across - scene.tool_yaw, np.pi)
+    return Motion(goal - scene.tool_pos, about_vertical(angle), np.full(len(goal), opening))
+
+
+def _at(scene: Scene, memory: Memory, *, out: Array | float, height: Array | float) -> Array:
+    """Point [n, 3] opposite the middle of the box, `out` m from the wall's face."""
+    into, along = _into(scene), scene.rot["wall"][:, :, 1]
+    goal = scene.pos["wall"] - (WALL[0] + np.asarray(out))[..., None] * into
+    aside = np.einsum("ni,ni->n", scene.pos["box"] + memory.aim - goal, along)
+    goal = goal + aside[:, None] * along
+    goal[:, 2] = height
+    return goal
+
+
+def _behind(scene: Scene, memory: Memory, height: float) -> Motion:
+    out = _before(scene) + HALF[0] + FINGER + BEHIND
+    return _go(scene, _at(scene, memory, out=out, height=height), CLOSED)
+
+
+def _push(scene: Scene, memory: Memory) -> Motion:
+    # a little upwards: fingers that drag the box down jam it on the table
+    goal = _at(scene, memory, out=LENGTH + FINGER - PRESS, height=LOW + 0.003)
+    motion = _go(scene, goal, CLOSED)
+    return motion._replace(move=np.clip(motion.move, -LEAD, LEAD))
+
+
+def _against(scene: Scene, memory: Memory, motion: Motion) -> Mask:
+    """The fingers are at the box, and the box is at the wall."""
+    pressing = np.einsum("ni,ni->n", motion.move, _into(scene)) < PRESS + 0.003
+    return pressing & (_before(scene) < HALF[0] + 0.003)
+
+
+def _pivot(scene: Scene, memory: Memory) -> Motion:
+    """Move along the arc of the near edge while the far side slides down the wall and the far edge out from it.
+
+    At tilt a the far edge is THICK sin a from the wall, the near edge LENGTH cos a further out and
+    LENGTH sin a up. Pressed against the near edge, upright fingers touch nothing else of the box.
+    """
+    angle = np.minimum(_tilt(scene) + AHEAD, np.pi / 2)
+    out = THICK * np.sin(angle) + LENGTH * np.cos(angle) + FINGER - PRESS
+    return _go(scene, _at(scene, memory, out=out, height=LENGTH * np.sin(angle) + LOW), CLOSED)
+
+
+def _stands(scene: Scene, memory: Memory, motion: Motion) -> Mask:
+    return _tilt(scene) > UP
+
+
+def _away(scene: Scene, memory: Memory) -> Motion:
+    return _go(scene, _at(scene, memory, out=0.09, height=LENGTH + 0.06), OPEN, across=np.pi / 2)
+
+
+def _over(scene: Scene, memory: Memory, height: float, opening: float) -> Motion:
+    goal = scene.pos["box"] + memory.aim
+    goal[:, 2] = height
+    return _go(scene, goal, opening, across=np.pi / 2)
+
+
+def _fallen(scene: Scene, memory: Memory) -> Mask:
+    """The box has slipped off the fingers while it was tilted, or fallen back after."""
+    edge = LENGTH * np.sin(np.maximum(_tilt(scene), 0.0))
+    slipped = (memory.phase == PIVOTING) & (scene.tool_pos[:, 2] > edge + SLIPPED)
+    return slipped | ((memory.phase > PIVOTING) & (memory.phase < LIFTING) & (_tilt(scene) < 1.0))
+
+
+wall_pivot = sequence(
+    Step(lambda s, m: _behind(s, m, ABOVE), arrived(0.02)),
+    Step(lambda s, m: _behind(s, m, LOW), arrived(0.006), patience=30),
+    Step(_push, _against, patience=40),
+    Step(_pivot, _stands, patience=60),
+    Step(_away, arrived(0.03)),
+    Step(lambda s, m: _over(s, m, LENGTH + 0.05, OPEN), arrived(0.01)),
+    Step(lambda s, m: _over(s, m, LENGTH - GRIP, OPEN), arrived(0.008), patience=30),
+    Step(hold(CLOSED), waited(10)),
+    Step(lambda s, m: _over(s, m, LENGTH + 0.15, CLOSED), waited(10**6)),
+    lost=_fallen,
+)
