@@ -39,11 +39,15 @@ EXAMPLES = {
     ),
     "collect": (
         "robolearn collect",
-        "robolearn collect expert.noise=0.3 episodes=200 out=outputs/noisy",
+        "robolearn collect expert.noise=0.3 num_episodes=200 workers=2 out=outputs/noisy",
     ),
     "train": (
         "robolearn train dataset=outputs/demos",
         "robolearn train dataset=outputs/demos policy.horizon=8",
+    ),
+    "teach": (
+        "robolearn teach task=edge_grasp",
+        "robolearn teach task=stack privilege=none ppo.reward=dense out=outputs/plain",
     ),
     "finetune": ("robolearn finetune checkpoint=outputs/policy dataset=outputs/demos algo.total_steps=100000",),
     "eval": (
@@ -56,6 +60,10 @@ EXAMPLES = {
         "robolearn deploy bundle=outputs/bundle deploy.episodes=5",
     ),
     "sim-arm": ("robolearn sim-arm domain_id=7",),
+    "view": (
+        "robolearn view task=stack",
+        "robolearn view task=lift actor=random camera=wrist window=false out=outputs/look",
+    ),
     "bench": (
         "robolearn bench --list",
         "robolearn bench sim",

@@ -40,7 +40,9 @@ class EnvConfig:
     """The batch of simulated worlds."""
 
     num_envs: int = option("worlds stepped together", low=1)
-    threads: int = option("threads of the physics", low=1)
+    threads: int = option("threads of physics and cameras", low=1)
+    cameras: list[str] = option("cameras whose pictures are observed: external, wrist")
+    image_size: int = option("width and height of their pictures in pixels", low=1)
 
 
 @dataclass(kw_only=True)
@@ -49,6 +51,28 @@ class ExpertConfig:
 
     kind: str = option("expert that demonstrates")
     noise: float = option("deviation of the noise on its actions, as a share of their bounds", low=0)
+    failure: str | None = option("how it fails on purpose: no_grasp, slip, translation, ... or mix; null does not")
+    checkpoint: str | None = option("folder of the teacher, for kind=teacher: the `out` of `robolearn teach`")
+
+
+@dataclass(kw_only=True)
+class RandomizationConfig:
+    """What every episode draws anew, uniformly from [low, high]; null leaves a thing as it is."""
+
+    mass: list[float] | None = option("factor on the mass of objects")
+    size: list[float] | None = option("factor on the size of objects")
+    friction: list[float] | None = option("factor on all friction")
+    joint_damping: list[float] | None = option("factor on the passive damping of the robot's joints")
+    actuator_gain: list[float] | None = option("factor on stiffness and damping of the robot's servos")
+    latency: list[int] | None = option("control steps by which actions come late")
+    joint_noise: list[float] | None = option("deviation of the measured joint angles, rad")
+    position_noise: list[float] | None = option("deviation of the measured positions of objects, m")
+    rotation_noise: list[float] | None = option("deviation of the measured orientations of objects, rad")
+    colour: list[float] | None = option("red, green and blue of bodies whose colour means nothing")
+    camera_shift: list[float] | None = option("displacement of the cameras along their axes, m")
+    camera_turn: list[float] | None = option("turn of the cameras about their axes, rad")
+    light: list[float] | None = option("factor on the strength of the light")
+    light_tilt: list[float] | None = option("angle by which the lamp stands elsewhere, rad")
 
 
 @dataclass(kw_only=True)
@@ -87,14 +111,20 @@ class TrainingConfig:
 
 
 @dataclass(kw_only=True)
-class AlgoConfig:
-    """What every online RL algorithm has; steps are control steps, summed over the worlds."""
+class InteractionConfig:
+    """How long to learn in simulation; steps are control steps, summed over the worlds."""
 
-    _target_: str = option("algorithm")
     total_steps: int = option("control steps of interaction", low=1)
     eval_every: int = option("control steps between evaluations", low=1)
     eval_episodes: int = option("episodes of an evaluation while learning", low=1)
     stop_at: float | None = option("success rate in two evaluations that ends learning early; null never", low=0)
+
+
+@dataclass(kw_only=True)
+class AlgoConfig(InteractionConfig):
+    """What every online RL algorithm on top of a policy has."""
+
+    _target_: str = option("algorithm")
 
 
 @dataclass(kw_only=True)
@@ -126,6 +156,29 @@ class ResidualConfig(AlgoConfig):
 
 
 @dataclass(kw_only=True)
+class PPOConfig(InteractionConfig):
+    """Proximal policy optimisation of a teacher in simulation."""
+
+    num_envs: int = option("worlds stepped together", low=1)
+    rollout_steps: int = option("decisions of each world between updates", low=1)
+    action_repeat: int = option("control steps for which a decision holds", low=1)
+    epochs: int = option("passes over a rollout", low=1)
+    minibatches: int = option("minibatches of a pass", low=1)
+    gamma: float = option("discount per decision", low=0, high=1)
+    gae_lambda: float = option("lambda of the generalised advantage estimate", low=0, high=1)
+    clip: float = option("how far the ratio of densities may leave 1", low=0)
+    learning_rate: float = option("first learning rate; it then follows target_kl", low=0)
+    target_kl: float = option("divergence that a minibatch's step aims at", low=0)
+    value_weight: float = option("weight of the critic's loss", low=0)
+    entropy_weight: float = option("weight of the entropy", low=0)
+    max_grad_norm: float = option("largest norm of a gradient", low=0)
+    hidden: int = option("units of a layer", low=1)
+    initial_std: float = option("first deviation of actions, as a share of their bounds", low=0)
+    min_std: float = option("smallest deviation of actions", low=0)
+    reward: str = option("stages: 1/K for each of K stages; dense: progress at every step; sparse: success alone")
+
+
+@dataclass(kw_only=True)
 class DeploymentConfig:
     """The control node."""
 
@@ -135,6 +188,28 @@ class DeploymentConfig:
     stale_limit: float = option("age in s at which an observation is too old to act on", low=0)
     domain_id: int | None = option("ROS domain; null takes a free one", low=0, high=232)
     episodes: int = option("episodes to run", low=1)
+
+
+@dataclass(kw_only=True)
+class PrivilegeConfig:
+    """What only the simulator permits a learner, and the curriculum that takes it away."""
+
+    enabled: bool = option("whether there is any privilege")
+    force: float = option("largest virtual force on an object, as a multiple of its weight", low=0)
+    torque: float = option("largest virtual torque, as a share of what that force makes at its radius", low=0)
+    reach: float = option("distance in m between tool and object up to which it acts", low=0)
+    damping: float = option("damping of the objects' motion at level 1, 1/s", low=0)
+    friction: float = option("friction of everything but the arm at level 1, as a share of the nominal", low=0, high=1)
+    margin: float = option("distance in m at which finger pads begin to touch at level 1", low=0)
+    speed: float = option("joint and gripper speed at level 1, as a multiple of the robot's", low=1)
+    joint_slack: float = option("widening of the joint limits at level 1, rad", low=0)
+    effort_penalty: float = option("reward lost per control step at the largest wrench and level 1", low=0)
+    level: float = option("first level", low=0, high=1)
+    step: float = option("change of the level", low=0, high=1)
+    lower_at: float = option("success rate at the level from which it is lowered", low=0, high=1)
+    raise_at: float = option("success rate below which it is raised again", low=0, high=1)
+    window: int = option("episodes at the level over which success is counted", low=1)
+    plain_share: float = option("share of the episodes without privilege", low=0, high=1)
 
 
 # ---------------------------------------------------------------- verbs
@@ -148,7 +223,10 @@ class CollectConfig:
     robot: RobotConfig
     env: EnvConfig
     expert: ExpertConfig
-    episodes: int = option("successful episodes to keep", low=1)
+    randomization: RandomizationConfig
+    num_episodes: int = option("episodes to keep", low=1)
+    success_only: bool = option("keep successful episodes only; else all")
+    workers: int = option("processes that simulate, each with env.num_envs worlds; the dataset is the same", low=1)
     seed: int = option("seed of the first episode", low=0)
     out: str = option("folder of the dataset")
 
@@ -176,6 +254,19 @@ class FinetuneConfig:
     dataset: str = option("folder of the demonstrations")
     seed: int = option("seed of weights, batches and episodes", low=0)
     out: str = option("folder of the result")
+
+
+@dataclass(kw_only=True)
+class TeachConfig:
+    """Train a teacher by PPO in simulation, with privileged actions that a curriculum takes away."""
+
+    task: TaskConfig
+    robot: RobotConfig
+    env: EnvConfig
+    ppo: PPOConfig
+    privilege: PrivilegeConfig
+    seed: int = option("seed of weights, noise and episodes", low=0)
+    out: str = option("folder of the teacher")
 
 
 @dataclass(kw_only=True)
@@ -232,6 +323,22 @@ class BenchConfig:
 
 
 @dataclass(kw_only=True)
+class ViewConfig:
+    """Look at a task: in a window where there is a display, else as a video and a film strip."""
+
+    task: TaskConfig
+    robot: RobotConfig
+    env: EnvConfig
+    expert: ExpertConfig
+    actor: str = option("who acts: expert, random or hold")
+    camera: str = option("camera of the video: external or wrist")
+    window: bool = option("open a window where there is a display; false writes a video there too")
+    episodes: int = option("episodes to draw; a window shows one after the other until it is closed", low=1)
+    seed: int = option("seed of the first episode", low=0)
+    out: str = option("folder of the video and the film strip")
+
+
+@dataclass(kw_only=True)
 class QuickstartConfig:
     """Do the whole job: simulate, learn, refine, export and control the arm through ROS 2."""
 
@@ -261,11 +368,13 @@ VERBS: dict[str, type] = {
     "quickstart": QuickstartConfig,
     "collect": CollectConfig,
     "train": TrainConfig,
+    "teach": TeachConfig,
     "finetune": FinetuneConfig,
     "eval": EvalConfig,
     "export": ExportConfig,
     "deploy": DeployConfig,
     "sim-arm": SimArmConfig,
+    "view": ViewConfig,
     "bench": BenchConfig,
 }
 # types of group options that add fields to their group's own

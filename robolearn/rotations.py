@@ -24,3 +24,10 @@ def quat_about_z(angle: Array | float) -> Array:
     half = 0.5 * np.asarray(angle)
     zero = np.zeros_like(half)
     return np.stack((np.cos(half), zero, zero, np.sin(half)), axis=-1)
+
+
+def quat_from_vector(vector: Array) -> Array:
+    """Quaternions [..., 4] of rotation vectors [..., 3] in rad."""
+    angle = np.linalg.norm(vector, axis=-1, keepdims=True)
+    half_sinc = 0.5 * np.sinc(angle / (2 * np.pi))  # sin(angle / 2) / angle, also at 0
+    return np.concatenate((np.cos(angle / 2), half_sinc * vector), axis=-1)

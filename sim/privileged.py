@@ -33,7 +33,9 @@ class Privilege:
 
     Attributes:
         force: largest virtual force on an object, as a multiple of its weight.
+        torque: largest virtual torque, as a share of what that force makes at the object's radius.
         reach: distance in m between tool and object up to which the wrench acts; it fades over the outer half.
+        damping: damping of the objects' motion at level 1, in 1/s: a force F moves a mass m at F / (m damping).
         friction: friction of everything but the arm at level 1, as a share of the nominal one.
         margin: distance in m at which finger pads begin to touch at level 1.
         speed: joint and gripper speed and acceleration at level 1, as a multiple of the robot's.
@@ -41,8 +43,10 @@ class Privilege:
         effort_penalty: reward lost per control step at the largest wrench and level 1.
     """
 
-    force: float = 1.5
+    force: float = 1.2
+    torque: float = 0.3
     reach: float = 0.25
+    damping: float = 40.0
     friction: float = 0.5
     margin: float = 0.004
     speed: float = 1.5
@@ -50,9 +54,12 @@ class Privilege:
     effort_penalty: float = 0.0
 
     def __post_init__(self) -> None:
-        if min(self.force, self.margin, self.joint_slack, self.effort_penalty) < 0 or self.reach <= 0:
+        if (
+            min(self.force, self.torque, self.damping, self.margin, self.joint_slack, self.effort_penalty) < 0
+            or self.reach <= 0
+        ):
             raise UserError(
-                "force, margin, joint_slack and effort_penalty of a privilege are 0 or more, reach positive"
+                "force, torque, margin, joint_slack and effort_penalty of a privilege are 0 or more, reach positive"
             )
         if not 0 < self.friction <= 1 or self.speed < 1:
             raise UserError("the friction of a privilege lies in (0, 1], its speed is at least 1")
@@ -73,7 +80,7 @@ class PrivilegedVecEnv(VectorEnv[Obs, NDArray[Any], NDArray[Any]]):
         self.max_episode_steps = env.max_episode_steps
         model = env.worlds.model
         weights = {body: float(model.body(body).mass[0] * -model.opt.gravity[2]) for body in env.task.movable}
-        bounds = np.concatenate([_largest_wrench(env, body, privilege.force * w) for body, w in weights.items()])
+        bounds = np.concatenate([_largest_wrench(env, body, w, privilege) for body, w in weights.items()])
         self.schema = replace(env.schema, features={**env.schema.features, **_features(env, bounds)})
         self._cap, self._relax = bounds, _Relaxation(env, privilege)
         self._rng = np.random.default_rng((seed, 3))
@@ -147,11 +154,13 @@ class _Relaxation:
         model = env.worlds.model
         self._env, self._privilege = env, privilege
         self._friction, self._margin = model.geom_friction.copy(), model.geom_margin.copy()
-        self._range = model.jnt_range.copy()
+        self._range, self._damping = model.jnt_range.copy(), model.dof_damping.copy()
         # of two geoms in contact the larger friction counts, so tables and shelves must give way too
         arm = model.body_rootid[model.site_bodyid[model.site("tool").id]]
         self._objects = np.flatnonzero(model.body_rootid[model.geom_bodyid] != arm)
         self._pads = np.array([model.geom(f"{name}_pad").id for name in env.robot.gripper_joints])
+        self._dofs = np.concatenate([np.arange(6) + model.joint(name).dofadr[0] for name in env.task.movable])
+        self._mass = np.concatenate([(*(model.body(n).mass[0],) * 3, *model.body(n).inertia) for n in env.task.movable])
         self._joints = np.array([model.joint(name).id for name in env.robot.joint_names])
 
     def apply(self, ids: NDArray[np.intp], level: Array) -> None:
@@ -165,15 +174,19 @@ class _Relaxation:
         slack = share * self._privilege.joint_slack
         limits[:, self._joints, 0] -= slack[:, None]
         limits[:, self._joints, 1] += slack[:, None]
-        self._env.worlds.write_model(ids, {"geom_friction": friction, "geom_margin": margin, "jnt_range": limits})
+        damping = np.repeat(self._damping[None], n, axis=0)
+        damping[:, self._dofs] += share[:, None] * self._privilege.damping * self._mass
+        fields = {"geom_friction": friction, "geom_margin": margin, "jnt_range": limits, "dof_damping": damping}
+        self._env.worlds.write_model(ids, fields)
         self._env.relax(ids, speed=1 + share * (self._privilege.speed - 1), joint_slack=slack)
 
 
-def _largest_wrench(env: RobotVecEnv, body: str, force: float) -> Array:
-    """Bounds [6] of the wrench on an object: the force, and the torque that it makes at the object's radius."""
+def _largest_wrench(env: RobotVecEnv, body: str, weight: float, privilege: Privilege) -> Array:
+    """Bounds [6] of the wrench on an object of `weight` N."""
     model = env.worlds.model
     radius = float(model.geom_rbound[model.geom_bodyid == model.body(body).id].max())
-    return np.array((*(force,) * 3, *(force * radius,) * 3))
+    force = privilege.force * weight
+    return np.array((*(force,) * 3, *(privilege.torque * force * radius,) * 3))
 
 
 def _features(env: RobotVecEnv, bounds: Array) -> dict[str, Feature]:

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from robolearn.errors import UserError
 from robolearn.sim.backends.mujoco import Worlds
+from robolearn.sim.mirror import poses
 from robolearn.sim.robots import get_robot
 from robolearn.sim.state import WorldState
 from robolearn.sim.tasks import make_task
@@ -36,9 +37,10 @@ class MujocoPlant:
         return self._worlds.state
 
     @property
-    def qpos(self) -> NDArray[np.float64]:
-        """All generalised positions [nq]."""
-        return self._worlds.qpos[0]
+    def pose(self) -> NDArray[np.float64]:
+        """Where everything is [size]; see `robolearn.sim.mirror.poses`."""
+        pose: NDArray[np.float64] = poses(self._worlds)[0]
+        return pose
 
     def reset(self, seed: int) -> None:
         """Begin the episode of a seed: the same start as in a simulation with this seed."""

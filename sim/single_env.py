@@ -17,11 +17,12 @@ from numpy.typing import NDArray
 
 from robolearn.errors import UserError, nearest
 from robolearn.sim.backends.mujoco import MujocoVecEnv
-from robolearn.sim.render import render_trajectory
+from robolearn.sim.image_observations import ImageObservations
 from robolearn.sim.tasks import TASKS
 from robolearn.sim.vec_env import Obs
 
 RENDER_MODES = ("rgb_array",)
+RENDER_SIZE = 480  # pixels
 ENDLESS = int(np.iinfo(np.int64).max)
 
 
@@ -41,7 +42,7 @@ class RobotEnv(gymnasium.Env[Obs, NDArray[np.float32]]):
         Args:
             task: name; see `robolearn.sim.tasks.TASKS`.
             render_mode: "rgb_array", or None to draw nothing.
-            **options: of `robolearn.sim.backends.mujoco.MujocoVecEnv`, e.g. `reward`, `action_space`.
+            **options: of `robolearn.sim.backends.mujoco.MujocoVecEnv`, e.g. `reward`, `action_space`, `cameras`.
 
         Raises:
             UserError: an unknown name.
@@ -53,6 +54,7 @@ class RobotEnv(gymnasium.Env[Obs, NDArray[np.float32]]):
         self.observation_space = self._worlds.single_observation_space
         self.action_space = self._worlds.single_action_space
         self.render_mode = render_mode
+        self._camera = ImageObservations(self._worlds.worlds, ["external"], size=RENDER_SIZE) if render_mode else None
         self.metadata = {**self.metadata, "render_fps": self.schema.fps}
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Obs, dict[str, Any]]:
@@ -69,14 +71,17 @@ class RobotEnv(gymnasium.Env[Obs, NDArray[np.float32]]):
         return _first(observation), float(reward[0]), bool(terminated[0]), False, _single(info)
 
     def render(self) -> NDArray[np.uint8] | None:
-        """Picture uint8 [height, width, 3] of the present state, or None without a render mode."""
-        if self.render_mode is None:
+        """What the external camera sees, uint8 [height, width, 3], or None without a render mode."""
+        if self._camera is None:
             return None
-        frame: NDArray[np.uint8] = render_trajectory(self._worlds.worlds.model, self._worlds.worlds.qpos, n_frames=1)[0]
-        return frame
+        randomizer = self._worlds.randomizer
+        (picture,) = self._camera.draw(None if randomizer is None else randomizer.look).values()
+        return picture[0]
 
     def close(self) -> None:
         """Release the world."""
+        if self._camera is not None:
+            self._camera.close()
         self._worlds.close()
 
 

@@ -7,7 +7,6 @@ from typing import Any, Protocol
 
 import mujoco
 import numpy as np
-from gymnasium import spaces
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
@@ -16,17 +15,19 @@ from robolearn.action_space import make_action_space
 from robolearn.errors import UserError, nearest
 from robolearn.proprioception import POSE_DIM, poses_feature, state_feature
 from robolearn.robot import RobotSpec
-from robolearn.schema import Schema
+from robolearn.schema import Feature, Schema
 from robolearn.sim.control import ArmControl
+from robolearn.sim.image_observations import ImageObservations
 from robolearn.sim.kernels import write_poses
 from robolearn.sim.randomization import Randomization
 from robolearn.sim.randomizer import Randomizer
 from robolearn.sim.stages import task_progress
 from robolearn.sim.state import WorldState
 from robolearn.sim.tasks.task import Task
+from robolearn.sim.vec_inputs import Seed, checked_actions, chosen_worlds, make_spaces, spread_seeds
 
 Array = NDArray[np.float64]
-Obs = dict[str, NDArray[np.float32]]
+Obs = dict[str, NDArray[Any]]
 REWARDS = ("sparse", "stages", "dense")
 
 
@@ -72,12 +73,15 @@ class WorldBatch(Protocol):
         """Release threads."""
 
 
-def make_schema(task: Task, robot: RobotSpec, *, action_space: str, fps: int) -> Schema:
-    """Channels of a task on a robot, the same for simulator, dataset, policy and controller."""
+def make_schema(
+    task: Task, robot: RobotSpec, *, action_space: str, fps: int, images: Mapping[str, Feature] | None = None
+) -> Schema:
+    """Channels of a task on a robot, the same for simulator, dataset, policy and controller; `images` are cameras'."""
     return Schema(
         features={
             "observation.state": state_feature(robot),
             "observation.environment_state": poses_feature(task.bodies, task.n_variants),
+            **(images or {}),
             "action": make_action_space(action_space, robot=robot, dt=1 / fps).feature,
         },
         fps=fps,
@@ -112,6 +116,11 @@ class RobotVecEnv(VectorEnv[Obs, NDArray[Any], NDArray[Any]]):
         reward: str = "sparse",
         autoreset: bool = True,
         randomization: Randomization | None = None,
+        cameras: Sequence[str] = (),
+        image_size: int = 84,
+        depth: bool = False,
+        segmentation: bool = False,
+        threads: int = 1,
     ) -> None:
         """Wrap `worlds`.
 
@@ -126,13 +135,24 @@ class RobotVecEnv(VectorEnv[Obs, NDArray[Any], NDArray[Any]]):
                 latter sum up to what an episode has achieved: neither pays for lingering before the goal.
             autoreset: restart finished worlds within the same step; else the caller resets by mask.
             randomization: what every episode draws anew besides its start; the start stays the same.
+            cameras: names of those whose pictures are observed; see `robolearn.sim.cameras.cameras_of`.
+            image_size: their width and height in pixels.
+            depth: whether each camera also gives depth; see `robolearn.sim.image_observations`.
+            segmentation: whether each camera also gives the ids of the geoms that it sees.
+            threads: CPU threads that draw.
         """
         if reward not in REWARDS:
             raise UserError(f"unknown reward '{reward}'{nearest(reward, REWARDS)}")
         self.worlds, self.task, self.robot = worlds, worlds.task, worlds.robot
         self.num_envs = worlds.num_worlds
         space = self.task.action_space if action_space is None else action_space
-        self.schema = make_schema(self.task, self.robot, action_space=space, fps=fps)
+        self._images: ImageObservations | None = None
+        if cameras:
+            self._images = ImageObservations(
+                worlds, cameras, size=image_size, depth=depth, segmentation=segmentation, threads=threads
+            )
+        images = self._images.features if self._images is not None else {}
+        self.schema = make_schema(self.task, self.robot, action_space=space, fps=fps, images=images)
         self.mapping = make_action_space(space, robot=self.robot, dt=1 / fps)
         self.instructions = [self.task.instructions[0][0]] * self.num_envs
         self.stage_names = self.task.stage_names
@@ -141,7 +161,10 @@ class RobotVecEnv(VectorEnv[Obs, NDArray[Any], NDArray[Any]]):
         self._before: Array = np.zeros(self.num_envs)
         mode = AutoresetMode.SAME_STEP if autoreset else AutoresetMode.DISABLED
         self.metadata = {"render_fps": fps, "autoreset_mode": mode, "render_modes": []}
-        self._make_spaces()
+        self.single_observation_space, self.single_action_space = make_spaces(self.schema)
+        self.observation_boxes = self.single_observation_space.spaces
+        self.action_space = batch_space(self.single_action_space, self.num_envs)
+        self.observation_space = batch_space(self.single_observation_space, self.num_envs)
         self._rng = [np.random.default_rng(i) for i in range(self.num_envs)]
         self._sent: Array = np.zeros((self.num_envs, self.robot.n_joints + 1))
         self._velocity: Array = np.zeros_like(self._sent)
@@ -152,34 +175,14 @@ class RobotVecEnv(VectorEnv[Obs, NDArray[Any], NDArray[Any]]):
         if randomization is not None:
             self.randomizer = Randomizer(randomization, worlds, action_dim=self.schema.action.shape[0])
 
-    def _make_spaces(self) -> None:
-        action = self.schema.action
-        self.single_action_space = spaces.Box(
-            np.array(action.low, np.float32), np.array(action.high, np.float32), dtype=np.float32
-        )
-        self.observation_boxes: dict[str, spaces.Space[Any]] = {
-            key: spaces.Box(-np.inf, np.inf, self.schema[key].shape) for key in self.schema.observation_keys
-        }
-        self.single_observation_space = spaces.Dict(self.observation_boxes)
-        self.action_space = batch_space(self.single_action_space, self.num_envs)
-        self.observation_space = batch_space(self.single_observation_space, self.num_envs)
-
-    def reset(
-        self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[Obs, dict[str, Any]]:
+    def reset(self, *, seed: Seed = None, options: dict[str, Any] | None = None) -> tuple[Obs, dict[str, Any]]:
         """Start episodes; see `robolearn.protocols.VecEnv.reset`."""
-        if seed is not None:
-            seeds = [seed + i for i in range(self.num_envs)] if isinstance(seed, int) else list(seed)
-            if len(seeds) != self.num_envs:
-                raise UserError(f"{len(seeds)} seeds for {self.num_envs} worlds")
-            for i, value in enumerate(seeds):
-                if value is not None:
-                    self._rng[i] = np.random.default_rng(value)
-                    if self.randomizer is not None:
-                        self.randomizer.seed(i, value)
-        mask = (options or {}).get("reset_mask")
-        ids = np.arange(self.num_envs) if mask is None else np.flatnonzero(mask)
-        self._restart(ids)
+        for i, value in enumerate(spread_seeds(seed, self.num_envs)):
+            if value is not None:
+                self._rng[i] = np.random.default_rng(value)
+                if self.randomizer is not None:
+                    self.randomizer.seed(i, value)
+        self._restart(chosen_worlds(options, self.num_envs))
         state = self.worlds.state
         return self._observe(state), self._info(state)
 
@@ -187,18 +190,12 @@ class RobotVecEnv(VectorEnv[Obs, NDArray[Any], NDArray[Any]]):
         self, actions: NDArray[np.floating]
     ) -> tuple[Obs, Array, NDArray[np.bool_], NDArray[np.bool_], dict[str, Any]]:
         """Advance one control step; see `robolearn.protocols.VecEnv.step`."""
-        wanted = np.asarray(actions, np.float64)
-        expected = (self.num_envs, *self.schema.action.shape)
-        if wanted.shape != expected:
-            raise ValueError(f"actions have shape {wanted.shape}, expected {expected}")
-        if not np.isfinite(wanted).all():
-            world, dim = np.argwhere(~np.isfinite(wanted))[0]
-            raise ValueError(f"action '{self.schema.action.names[dim]}' of world {world} is not finite")
+        wanted = checked_actions(actions, self.schema.action, self.num_envs)
         self._move(wanted if self.randomizer is None else self.randomizer.act(wanted))
         self._elapsed += 1
         state = self.worlds.state
         info = self._info(state)
-        terminated = info["success"]
+        terminated = info["success"] if self.task.lost is None else info["success"] | self.task.lost(state)
         truncated = ~terminated & (self._elapsed >= self.max_episode_steps)
         reward = self._rewards(info)
         observation = self._observe(state)
@@ -207,7 +204,7 @@ class RobotVecEnv(VectorEnv[Obs, NDArray[Any], NDArray[Any]]):
             info["final_obs"] = observation
             info["_final_obs"] = terminated | truncated
             self._restart(done)
-            observation = self._observe(self.worlds.state)
+            observation = self._observe(self.worlds.state, changed=done)
         return observation, reward, terminated, truncated, info
 
     def relax(self, ids: NDArray[np.intp], *, speed: Array, joint_slack: Array) -> None:
@@ -221,7 +218,9 @@ class RobotVecEnv(VectorEnv[Obs, NDArray[Any], NDArray[Any]]):
         self._speed_up[ids], self._slack[ids] = speed, joint_slack
 
     def close_extras(self, **kwargs: Any) -> None:
-        """Release the backend's threads."""
+        """Release the threads."""
+        if self._images is not None:
+            self._images.close()
         self.worlds.close()
 
     def _move(self, action: Array) -> None:
@@ -259,17 +258,22 @@ class RobotVecEnv(VectorEnv[Obs, NDArray[Any], NDArray[Any]]):
             phrasings = self.task.instructions[self.worlds.variant[i]]
             self.instructions[i] = phrasings[self._rng[i].integers(len(phrasings))]
 
-    def _observe(self, state: WorldState) -> Obs:
+    def _observe(self, state: WorldState, *, changed: NDArray[np.intp] | None = None) -> Obs:
+        """Observations; `changed` worlds are the only ones that differ from those of the last call."""
         if self.randomizer is not None:
             state = self.randomizer.perceive(state)
         n, joints = state.joints.shape
         proprio = np.empty((n, joints + 1 + POSE_DIM), np.float32)
         proprio[:, :joints], proprio[:, joints] = state.joints, state.width
         write_poses(proprio, state.tool_pos[:, None], state.tool_quat[:, None], at=joints + 1)
-        return {
+        observation: Obs = {
             "observation.state": proprio,
             "observation.environment_state": poses_vector(state, self.task.n_variants),
         }
+        if self._images is not None:
+            look = None if self.randomizer is None else self.randomizer.look
+            observation |= self._images.draw(look, changed=changed)
+        return observation
 
     def _info(self, state: WorldState) -> dict[str, Any]:
         stage = self.task.stage(state)

@@ -25,9 +25,10 @@ def make_spaces(schema: Schema) -> tuple[spaces.Dict, spaces.Box]:
 
 
 def _space(feature: Feature) -> spaces.Box:
-    if feature.dtype == "image":
-        return spaces.Box(0, 255, feature.shape, np.uint8)
-    return spaces.Box(-np.inf, np.inf, feature.shape, np.float32)
+    dtype = np.dtype(np.uint8 if feature.dtype == "image" else feature.dtype)
+    if dtype.kind == "f":
+        return spaces.Box(-np.inf, np.inf, feature.shape, dtype.type)
+    return spaces.Box(np.iinfo(dtype).min, np.iinfo(dtype).max, feature.shape, dtype.type)
 
 
 def spread_seeds(seed: Seed, num_envs: int) -> list[int | None]:

@@ -89,12 +89,12 @@ def test_fast_cuts_the_budgets_and_an_override_still_wins():
         ("collect", "task=lft", "unknown option 'task=lft'; did you mean 'task=lift'?"),
         ("collect", "task={nmae: lift}", "unknown option 'task={nmae: lift}'"),
         ("collect", "wobble=1", "unknown option 'wobble'; `robolearn collect --help` lists the options"),
-        ("collect", "episodes=many", "episodes=many is of the wrong type: episodes is int"),
-        ("collect", "episodes=1.5", "episodes=1.5 is of the wrong type: episodes is int"),
+        ("collect", "num_episodes=many", "num_episodes=many is of the wrong type: num_episodes is int"),
+        ("collect", "num_episodes=1.5", "num_episodes=1.5 is of the wrong type: num_episodes is int"),
         ("collect", "task.name=null", "task.name=null is of the wrong type: task.name is str"),
         ("collect", "env=3", "unknown option 'env=3'; valid: env=default"),
         ("quickstart", "fresh=perhaps", "fresh=perhaps is of the wrong type: fresh is bool"),
-        ("collect", "episodes=0", "episodes=0 is too small: give at least 1"),
+        ("collect", "num_episodes=0", "num_episodes=0 is too small: give at least 1"),
         ("quickstart", "algo.gamma=1.5", "algo.gamma=1.5 is too large: give at most 1"),
         ("quickstart", "algo.gamma=nan", "algo.gamma=nan is too small"),
         ("deploy", "deploy.domain_id=300", "deploy.domain_id=300 is too large: give at most 232"),
@@ -116,7 +116,7 @@ def test_a_mistake_is_one_sentence(verb, override, sentence):
 
 def test_the_first_mistake_is_named_among_good_overrides():
     with pytest.raises(UserError, match=r"unknown option 'task.fsp'; did you mean 'task.fps'"):
-        compose("collect", ["task=lift", "seed=1", "task.fsp=30", "episodes=5"])
+        compose("collect", ["task=lift", "seed=1", "task.fsp=30", "num_episodes=5"])
 
 
 def test_a_zero_may_be_a_value():

@@ -84,7 +84,7 @@ def run_alone(*words):
 
 
 def test_misspelt_option():
-    assert "unknown option 'epsiodes'; did you mean 'episodes'?" in run_alone("collect", "epsiodes=3")
+    assert "unknown option 'num_epsiodes'; did you mean 'num_episodes'?" in run_alone("collect", "num_epsiodes=3")
 
 
 def test_missing_extra(mistake, monkeypatch, bundle, tmp_path):
@@ -159,7 +159,7 @@ def test_full_disk(mistake, tmp_path, monkeypatch):
         patch.setattr(os, "replace", full)
         words = (
             "collect",
-            "episodes=1",
+            "num_episodes=1",
             "env.num_envs=1",
             "env.threads=1",
             "expert.noise=0",
@@ -215,6 +215,6 @@ def test_zero_episodes():
     assert "episodes=0 is too small: give at least 1" in run_alone("eval", "checkpoint=c", "episodes=0")
 
 
-@pytest.mark.parametrize("words", [("collect", "episodes=0"), ("deploy", "bundle=b", "deploy.episodes=0")])
+@pytest.mark.parametrize("words", [("collect", "num_episodes=0"), ("deploy", "bundle=b", "deploy.episodes=0")])
 def test_zero_episodes_anywhere(mistake, words):
     assert "=0 is too small: give at least 1" in mistake(*words)

@@ -68,8 +68,8 @@ class Plant(Protocol):
         """Present state."""
 
     @property
-    def qpos(self) -> Array:
-        """All generalised positions [nq], for rendering later."""
+    def pose(self) -> Array:
+        """Where everything is [size], for rendering later."""
 
     def reset(self, seed: int) -> None:
         """Begin the episode of a seed."""
@@ -108,7 +108,7 @@ class Episode:
         state = plant.state
         frame: dict[str, Any] = {
             "time": self.elapsed,
-            "qpos": plant.qpos.copy(),
+            "pose": plant.pose.copy(),
             "joints": state.joints[0],
             "width": state.width[0],
             "stage": self.stage,

@@ -1,115 +1,96 @@
-"""Speed of the simulator beside robosuite's, same task, same arm, same machine, taking turns."""
+"""Speed of the simulator beside robosuite's and beside bare physics: same task, same arm, same machine, in turns."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
-from statistics import median
+from collections.abc import Callable, Sequence
 
-import numpy as np
-
+from robolearn.bench._turns import Turn, in_turns, rate, ratio
 from robolearn.eval.results import Measure
 
-SUMMARY = "control steps per second of `lift`, observations, rewards and resets included, beside robosuite's"
+SUMMARY = "control steps and camera images per second of `lift` beside robosuite's and bare `mj_step` (five minutes)"
 SEEDS = (0,)
 
-NUM_ENVS, THREADS = 16, 2
-FPS = 20
-EPISODE_STEPS = 80
+WORLDS: Sequence[int] = (1, 16, 64, 256)
+MANY, THREADS = 64, 2  # the batch that also runs on more threads, with a finer step, and with robosuite's model
+FINE = 0.002  # s: robosuite's physics step
 ROUNDS = 7  # the range of 7 covers the median with 98 % probability, whatever the distribution
-SECONDS = 3.0  # a side and round
+SECONDS = 1.5  # a side and round at least; whole episodes are run
+Rates = dict[str, list[float]]
 
 
 def run(progress: Callable[[str], None]) -> list[Measure]:
-    """Measure ours, the bare physics of the same scene and robosuite in turns.
+    """Measure ours, bare physics and robosuite in turns; on one thread each unless the name says otherwise.
 
-    All three advance the world by 1/20 s a step. Ours and robosuite take uniformly random actions, compute
-    state observations and the reward at every step, and restart after 80 steps. robosuite is set to its
-    fastest: no renderer, soft resets. It has one world per process and no threads.
+    A control step advances a world by 1/20 s. Everybody takes uniformly random actions in its own action space and
+    restarts after 80 steps.
+
+    - Ours and robosuite compute state observations and a dense reward at every step. robosuite is set to its fastest:
+      no renderer, soft resets. It has one world per process.
+    - The limit of a scene is bare `mj_step` on the very episodes that ours runs: see `_lift.physics`.
+    - Ours on robosuite's model: our environment on the model that robosuite compiled, at its step of 2 ms. What differs
+      is how an action becomes torque: robosuite computes it in Python at every physics step; ours plans once per
+      control step, and servos in the model follow. See `_robosuite.RobosuiteWorlds`.
+    - Cameras: drawing alone counts, see `_cameras`. Each draws its own scene, ours of primitive shapes, robosuite's of
+      meshes with shadows. Where there is a GPU, robosuite's camera uses it.
+
+    Raises:
+        UserError: there is no OpenGL here for robosuite's camera.
     """
-    turns = {"ours": _ours(), "physics": _bare_physics(), "robosuite": _robosuite()}
-    for turn in turns.values():
-        turn(0.5)
-    rates: dict[str, list[float]] = {name: [] for name in turns}
-    for i in range(ROUNDS):
-        for name, turn in turns.items():
-            rates[name].append(turn(SECONDS))
-        progress(f"round {i + 1}/{ROUNDS}: " + ", ".join(f"{name} {r[-1]:,.0f}/s" for name, r in rates.items()))
-    ours, physics, robosuite = rates["ours"], rates["physics"], rates["robosuite"]
+    rates = in_turns(_contenders(), rounds=ROUNDS, seconds=SECONDS, progress=progress)
+    return [*_speeds(rates), *_robosuite_model(rates), *_images(rates)]
+
+
+def _contenders() -> dict[str, Turn]:
+    from robolearn.bench import _contenders as enter
+
+    turns = enter.robosuite()
+    for n in WORLDS:
+        turns |= enter.pair(_worlds(n), num_worlds=n)
+    turns |= enter.pair(_threaded(), num_worlds=MANY, threads=THREADS)
+    turns |= enter.pair(_fine(), num_worlds=MANY, timestep=FINE)
+    return turns | enter.robosuite_model(MANY) | enter.ray_cameras()
+
+
+def _worlds(n: int) -> str:
+    return f"{n}_worlds"
+
+
+def _threaded() -> str:
+    return f"{_worlds(MANY)}.{THREADS}_threads"
+
+
+def _fine() -> str:
+    return f"{_worlds(MANY)}.2ms"
+
+
+def _speeds(rates: Rates) -> list[Measure]:
+    """Ours on its own scene; two threads have no baseline, as robosuite has one."""
+    single = [*map(_worlds, WORLDS), _fine()]
+    theirs = rates["robosuite"]
     return [
-        Measure("control_steps_per_s.lift", median(ours), "1/s", median(robosuite), (min(ours), max(ours))),
-        _ratio("speedup.lift", ours, robosuite),
-        _ratio("share_of_physics_limit.lift", ours, physics),
+        *(rate(f"control_steps_per_s.lift.{name}", rates[name], theirs) for name in single),
+        rate(f"control_steps_per_s.lift.{_threaded()}", rates[_threaded()]),
+        *(ratio(f"speedup_per_core.lift.{name}", rates[name], theirs) for name in single),
+        *(
+            ratio(f"share_of_physics_limit.lift.{name}", rates[name], rates[f"{name} limit"])
+            for name in (*single, _threaded())
+        ),
     ]
 
 
-def _ratio(name: str, values: list[float], others: list[float]) -> Measure:
-    ratios = [a / b for a, b in zip(values, others, strict=True)]
-    return Measure(name, median(ratios), "1", None, (min(ratios), max(ratios)))
+def _robosuite_model(rates: Rates) -> list[Measure]:
+    ours, theirs, limit = rates["robosuite_model"], rates["robosuite"], rates["robosuite_model limit"]
+    return [
+        rate("control_steps_per_s.robosuite_model", ours, theirs),
+        ratio("speedup_per_core.robosuite_model", ours, theirs),
+        ratio("share_of_physics_limit.robosuite_model", ours, limit),
+    ]
 
 
-def _rate(step: Callable[[], None], worlds: int) -> Callable[[float], float]:
-    """Return a function that calls `step` for some seconds and gives control steps per second."""
-
-    def measure(seconds: float) -> float:
-        steps, start = 0, time.perf_counter()
-        while (spent := time.perf_counter() - start) < seconds:
-            step()
-            steps += worlds
-        return steps / spent
-
-    return measure
-
-
-def _ours() -> Callable[[float], float]:
-    from robolearn.sim.backends.mujoco import MujocoVecEnv
-
-    env = MujocoVecEnv(
-        "lift", "panda", num_envs=NUM_ENVS, threads=THREADS, fps=FPS, max_episode_steps=EPISODE_STEPS, reward="dense"
-    )
-    env.reset(seed=SEEDS[0])
-    rng = np.random.default_rng(SEEDS[0])
-    low, high = env.action_space.low, env.action_space.high  # type: ignore[attr-defined]
-
-    def step() -> None:
-        env.step(rng.uniform(low, high))
-
-    return _rate(step, NUM_ENVS)
-
-
-def _bare_physics() -> Callable[[float], float]:
-    from robolearn.sim.backends.mujoco import Worlds
-    from robolearn.sim.robots import get_robot
-    from robolearn.sim.tasks import make_task
-
-    worlds = Worlds(make_task("lift"), get_robot("panda"), num_worlds=NUM_ENVS, threads=THREADS)
-    worlds.reset(range(NUM_ENVS))
-    hold = worlds.command_here()
-    substeps = round(1 / (FPS * worlds.model.opt.timestep))
-    return _rate(lambda: worlds.step(hold, substeps), NUM_ENVS)
-
-
-def _robosuite() -> Callable[[float], float]:
-    from robolearn.sim.backends.robosuite_shim import load_robosuite
-
-    env = load_robosuite().make(
-        "Lift",
-        robots="Panda",
-        has_renderer=False,
-        has_offscreen_renderer=False,
-        use_camera_obs=False,
-        control_freq=FPS,
-        horizon=EPISODE_STEPS,
-        hard_reset=False,
-        seed=SEEDS[0],
-    )
-    env.reset()
-    rng = np.random.default_rng(SEEDS[0])
-    low, high = env.action_spec
-
-    def step() -> None:
-        *_, done, _ = env.step(rng.uniform(low, high))
-        if done:
-            env.reset()
-
-    return _rate(step, 1)
+def _images(rates: Rates) -> list[Measure]:
+    theirs = rates["robosuite camera"]
+    return [
+        rate("images_per_s.rgb", rates["rgb"], theirs),
+        ratio("speedup_per_core.rgb", rates["rgb"], theirs),
+        rate("images_per_s.rgb_depth_segmentation", rates["rgbd"]),
+    ]

@@ -45,8 +45,9 @@ def run(config: BenchConfig) -> None:
 
 
 def names() -> list[str]:
-    """Names of the benchmarks."""
-    return sorted(module.name for module in pkgutil.iter_modules(bench.__path__))
+    """Names of the benchmarks; modules that begin with an underscore are their helpers."""
+    modules = (module.name for module in pkgutil.iter_modules(bench.__path__))
+    return sorted(name for name in modules if not name.startswith("_"))
 
 
 def load(name: str) -> ModuleType:

@@ -2,95 +2,120 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from contextlib import closing
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from robolearn.commands.common import claim, console, make_env, progress
-from robolearn.config import CollectConfig, EnvConfig, ExpertConfig, RobotConfig, TaskConfig
-from robolearn.errors import UserError, nearest
-from robolearn.eval.rollout import Episode, run_episodes
+from robolearn.commands.attempts import Scenario, attempt
+from robolearn.commands.common import claim, console, progress, save_result
+from robolearn.commands.experts import failure_of
+from robolearn.config import CollectConfig
+from robolearn.data.dataset import EpisodeDataset
+from robolearn.errors import UserError
+from robolearn.eval.quality import Quality, demonstration_quality
+from robolearn.eval.rollout import Actor, Episode
 
 if TYPE_CHECKING:
     from robolearn.data.writer import DatasetWriter
-    from robolearn.sim.experts.scripted import ScriptedExpert
-    from robolearn.sim.vec_env import RobotVecEnv
 
-EXPERTS = ("scripted",)
 FRUITLESS = 500  # attempts without a success after which the expert is given up
 
 
 def run(config: CollectConfig) -> None:
     """Collect, and say what was written."""
-    attempts = collect(
-        config.task,
-        config.robot,
-        config.env,
-        config.expert,
-        episodes=config.episodes,
+    quality = collect(
+        Scenario(config.task, config.robot, config.env, config.expert, config.randomization),
+        num_episodes=config.num_episodes,
         seed=config.seed,
         out=Path(config.out),
+        success_only=config.success_only,
+        workers=config.workers,
     )
-    console.print(f"{config.episodes} successful episodes of {attempts} attempts in {config.out}")
-
-
-def make_expert(env: RobotVecEnv, config: ExpertConfig) -> ScriptedExpert:
-    """The expert that a configuration names."""
-    from robolearn.sim.experts.scripted import ScriptedExpert
-
-    if config.kind not in EXPERTS:
-        raise UserError(f"unknown expert.kind '{config.kind}'{nearest(config.kind, EXPERTS)}")
-    return ScriptedExpert(env.task.name, env.schema, env.num_envs, noise=config.noise)
+    console.print(f"{quality.episodes} episodes of {quality.success.episodes} attempts in {config.out}")
+    console.print(str(quality), markup=False, highlight=False)
 
 
 def collect(
-    task: TaskConfig,
-    robot: RobotConfig,
-    env_config: EnvConfig,
-    expert_config: ExpertConfig,
-    *,
-    episodes: int,
-    seed: int,
-    out: Path,
-) -> int:
-    """Write the first `episodes` successes from seeds `seed`, `seed + 1`, ...; a killed run goes on where it was.
+    scenario: Scenario, *, num_episodes: int, seed: int, out: Path, success_only: bool = True, workers: int = 1
+) -> Quality:
+    """Write episodes from seeds `seed`, `seed + 1`, ... and `collect.json`; a killed run goes on where it was.
 
-    Returns:
-        Attempts that this took, failures included.
+    Args:
+        scenario: who demonstrates what; neither its number of worlds nor `workers` changes what is written.
+        num_episodes: episodes to keep.
+        seed: of the first attempt.
+        out: folder of the dataset.
+        success_only: keep successes only; else whatever happens.
+        workers: processes that simulate.
+
+    Raises:
+        UserError: the folder is of another collection, the expert does not succeed, or there are cameras.
     """
-    from robolearn.data.dataset import EpisodeDataset
     from robolearn.data.writer import DatasetWriter
 
-    env = make_env(task, robot, env_config)
-    expert = make_expert(env, expert_config)
-    claim(out, {"task": asdict(task), "robot": robot.name, "expert": asdict(expert_config), "seed": seed})
-    writer = DatasetWriter(out, env.schema, robot_type=robot.name, stage_names=env.stage_names)
-    following = seed
-    if writer.num_episodes:
-        following = int(EpisodeDataset.load(out).columns["seed"][-1]) + 1
-    with progress("collect", episodes) as advance:
-        advance(min(writer.num_episodes, episodes))
-        since_success = 0
-        while writer.num_episodes < episodes:
-            block = range(following, following + 2 * env.num_envs)
-            for episode in run_episodes(env, expert, block, record=True):
-                following = episode.seed + 1
-                since_success = 0 if episode.success else since_success + 1
-                if episode.success:
-                    _write(writer, env, episode)
-                    advance(1)
-                if writer.num_episodes == episodes:
-                    break
-            if since_success > FRUITLESS:
-                raise UserError(f"the expert failed {since_success} times in a row: lower expert.noise")
-    writer.finalize()
+    if scenario.env.cameras:
+        raise UserError("pictures cannot be written into a dataset: collect with env.cameras=[]")
+    env, expert = replace(scenario, env=replace(scenario.env, num_envs=1, threads=1)).make()
     env.close()
-    return int(EpisodeDataset.load(out).columns["seed"][-1]) + 1 - seed
+    if success_only and scenario.expert.failure is not None:
+        raise UserError(f"expert.failure={scenario.expert.failure} is there to fail: add success_only=false")
+    settings = {
+        "task": asdict(scenario.task),
+        "robot": scenario.robot.name,
+        "expert": asdict(scenario.expert),
+        "randomization": asdict(scenario.randomization) if scenario.randomization else None,
+        "seed": seed,
+        "success_only": success_only,
+    }
+    claim(out, settings)
+    writer = DatasetWriter(out, env.schema, robot_type=scenario.robot.name, stage_names=env.stage_names)
+    if writer.num_episodes < num_episodes:
+        _fill(
+            writer, scenario, expert, num_episodes=num_episodes, seed=seed, success_only=success_only, workers=workers
+        )
+    writer.finalize()
+    data = EpisodeDataset.load(out)
+    quality = demonstration_quality(data, attempts=data.columns["seed"][-1] + 1 - seed)
+    save_result(out / "collect.json", quality.to_dict())
+    return quality
 
 
-def _write(writer: DatasetWriter, env: RobotVecEnv, episode: Episode) -> None:
-    channels = {key: episode.frames[key] for key in env.schema}
-    stage = episode.frames["observation.stage"]
+def _fill(
+    writer: DatasetWriter,
+    scenario: Scenario,
+    expert: Actor,
+    *,
+    num_episodes: int,
+    seed: int,
+    success_only: bool,
+    workers: int,
+) -> None:
+    kept = EpisodeDataset.load(writer.root).columns if writer.num_episodes else {"seed": [seed - 1], "success": []}
+    first, successes, fruitless = kept["seed"][-1] + 1, sum(kept["success"]), 0
+    attempts = attempt(scenario, first_seed=first, wanted=num_episodes - writer.num_episodes, workers=workers)
+    with progress("collect", num_episodes) as advance, closing(attempts):
+        advance(writer.num_episodes)
+        for episode in attempts:
+            successes += episode.success
+            fruitless = 0 if episode.success else fruitless + 1
+            keep = episode.success or not success_only
+            if keep:
+                _write(writer, episode, failure_of(expert, episode.seed))
+            advance(keep, f"success {successes / (episode.seed + 1 - seed):.0%}")
+            if writer.num_episodes == num_episodes:
+                return
+            if success_only and fruitless > FRUITLESS:
+                raise UserError(f"the expert failed {fruitless} times in a row: lower expert.noise")
+
+
+def _write(writer: DatasetWriter, episode: Episode, failure: str) -> None:
+    stage = "observation.stage"
     writer.add_episode(
-        channels, task=episode.instruction, stage=stage, seed=episode.seed, success=episode.success
+        {key: episode.frames[key] for key in writer.schema if key != stage},
+        task=episode.instruction,
+        stage=episode.frames[stage],
+        seed=episode.seed,
+        success=episode.success,
+        failure=failure,
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from robolearn.acting import ChunkActor, Correction
-from robolearn.config import EnvConfig, RobotConfig, TaskConfig
+from robolearn.config import EnvConfig, RandomizationConfig, RobotConfig, TaskConfig
 from robolearn.data.files import write_json
 from robolearn.errors import UserError
 from robolearn.eval.metrics import SuccessRate
@@ -29,10 +30,25 @@ REPORT_SEED, SELECT_SEED = 1_000_000_000, 2_000_000_000
 console = Console()
 
 
-def make_env(task: TaskConfig, robot: RobotConfig, env: EnvConfig, *, num_envs: int | None = None) -> RobotVecEnv:
-    """Worlds of a task, without autoreset."""
-    from robolearn.sim.backends.mujoco import MujocoVecEnv
+def make_env(
+    task: TaskConfig,
+    robot: RobotConfig,
+    env: EnvConfig,
+    *,
+    num_envs: int | None = None,
+    randomization: RandomizationConfig | None = None,
+    autoreset: bool = False,
+    reward: str = "sparse",
+) -> RobotVecEnv:
+    """Worlds of a task; by default the caller resets them.
 
+    Raises:
+        UserError: an unknown name, a robot that cannot reach what the task needs, an impossible range.
+    """
+    from robolearn.sim.backends.mujoco import MujocoVecEnv
+    from robolearn.sim.randomization import Randomization
+
+    ranges = Randomization() if randomization is None else Randomization(**asdict(randomization))
     return MujocoVecEnv(
         task.name,
         robot.name,
@@ -42,7 +58,11 @@ def make_env(task: TaskConfig, robot: RobotConfig, env: EnvConfig, *, num_envs: 
         fps=task.fps,
         action_space=task.action_space,
         max_episode_steps=task.max_episode_steps,
-        autoreset=False,
+        autoreset=autoreset,
+        reward=reward,
+        randomization=ranges if ranges.active else None,
+        cameras=env.cameras,
+        image_size=env.image_size,
     )
 
 
@@ -75,9 +95,11 @@ def load_checkpoint(folder: Path) -> tuple[TorchPolicy, ResidualCorrection | Non
 def evaluate(
     env: RobotVecEnv, actor: Actor, *, first_seed: int, episodes: int, label: str | None = None, record: bool = False
 ) -> list[Episode]:
-    """Run `episodes` episodes from consecutive seeds; `label` shows a bar, `record` keeps the simulator's state."""
+    """Run `episodes` episodes from consecutive seeds; `label` shows a bar, `record` keeps frames and poses."""
+    from robolearn.sim.mirror import poses
+
     seeds = range(first_seed, first_seed + episodes)
-    snapshot = (lambda: {"qpos": env.worlds.qpos.copy()}) if record else None
+    snapshot = (lambda: {"pose": poses(env.worlds)}) if record else None
     with progress(label, episodes) as advance:
         return run_episodes(env, actor, seeds, record=record, snapshot=snapshot, on_episode=lambda episode: advance(1))
 

@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 from omegaconf import OmegaConf
 
-from robolearn.commands.collect import collect, make_expert
+from robolearn.commands.attempts import Scenario
+from robolearn.commands.collect import collect
 from robolearn.commands.common import (
     REPORT_SEED,
     console,
@@ -27,6 +28,7 @@ from robolearn.commands.common import (
     use_one_thread,
 )
 from robolearn.commands.deploy import deploy
+from robolearn.commands.experts import make_expert
 from robolearn.commands.export import export
 from robolearn.commands.finetune import finetune
 from robolearn.commands.quickstart_report import build_report
@@ -110,16 +112,9 @@ class Quickstart:
 
     def _collect(self) -> dict[str, Any]:
         c = self.config
-        attempts = collect(
-            c.task,
-            c.robot,
-            c.env,
-            c.expert,
-            episodes=c.num_demos,
-            seed=c.seed * SEEDS_PER_RUN,
-            out=self.out / "demos",
-        )
-        return {"attempts": attempts, "kept": c.num_demos}
+        scenario = Scenario(c.task, c.robot, c.env, c.expert)
+        seed, out = c.seed * SEEDS_PER_RUN, self.out / "demos"
+        return collect(scenario, num_episodes=c.num_demos, seed=seed, out=out).to_dict()
 
     def _expert(self) -> dict[str, Any]:
         env = make_env(self.config.task, self.config.robot, self.config.env)
@@ -158,7 +153,7 @@ class Quickstart:
                 file = self.out / "episodes" / f"{name}_{'success' if wanted else 'failure'}_{episode.seed}.npz"
                 file.parent.mkdir(exist_ok=True)
                 frames = episode.frames
-                np.savez_compressed(file, qpos=frames["qpos"], stage=frames["observation.stage"])
+                np.savez_compressed(file, pose=frames["pose"], stage=frames["observation.stage"])
         env.close()
         return {"episodes": [{"seed": e.seed, "success": e.success, "length": e.length} for e in episodes]}
 

@@ -109,7 +109,7 @@ def _strips(config: QuickstartConfig, out: Path) -> Iterator[Strip]:
     with progress("draw", len(shown)) as advance:
         for file, dt, caption in shown:
             data = np.load(file, allow_pickle=False)
-            yield Strip(png_data_uri(draw(env, data["qpos"], data["stage"], dt)), caption)
+            yield Strip(png_data_uri(draw(env, data["pose"], data["stage"], dt)), caption)
             advance(1)
     env.close()
 

@@ -179,14 +179,11 @@ class TeacherTrainer:
     def _record(self, success: float, figures: dict[str, float]) -> None:
         level = 0.0 if self.curriculum is None else self.curriculum.level
         self.curve.append({"steps": float(self.steps), "success": success, "level": level, **figures})
-        best = success >= max(point["success"] for point in self.curve) and level == 0.0
-        self._save(best=best)
+        self._save(best=success >= max(point["success"] for point in self.curve))
 
     def _good_enough(self) -> bool:
-        last = self.curve[-2:]
-        if self.config.stop_at is None or len(last) < 2:
-            return False
-        return all(point["success"] >= self.config.stop_at and point["level"] == 0.0 for point in last)
+        last = [point["success"] for point in self.curve[-2:]]
+        return self.config.stop_at is not None and len(last) == 2 and min(last) >= self.config.stop_at
 
     def _save(self, *, best: bool) -> None:
         self.out.mkdir(parents=True, exist_ok=True)
@@ -199,7 +196,7 @@ class TeacherTrainer:
             if self.curriculum is not None:
                 meta["curriculum"] = self.curriculum.state()
             save_file(tensors, path, {"counters": json.dumps(meta)})
-        if best or not (self.out / "teacher").exists():
+        if best:
             save_teacher(self.out / "teacher", self.teacher(), self.env.schema)
 
     def _load(self) -> None:

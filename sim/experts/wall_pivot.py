@@ -11,7 +11,9 @@ from robolearn.sim.tasks.wall_pivot import HALF, WALL
 
 LENGTH, THICK = 2 * HALF[0], 2 * HALF[2]
 FINGER = 0.009  # m from the tool point to the side of the closed fingers
-LEAD = 0.03  # m that the goal leads the fingers while they push
+LEAD = 0.03  # m by which they do while the box is on its way to the wall
+NEAR = 0.008  # m between fingers and box that count as touching: sizes may vary
+STILL = 0.0005  # m in a control step by which a box that the wall has stopped still moves
 LOW = 0.012  # height of the tool while it pushes, m
 BEHIND = 0.05  # m between fingers and box before pushing
 ABOVE = 0.08  # height of the tool on the way behind the box, m
@@ -19,8 +21,8 @@ PRESS = 0.008  # m by which the commanded fingers press into the box
 AHEAD = 0.6  # rad by which the commanded tilt leads
 SLIPPED = 0.035  # m that the tool is over the box's near edge when it has slipped off
 UP = 1.45  # rad, beyond which the box falls against the wall by itself
-PIVOTING, LIFTING = 3, 8  # steps of the script
-GRIP = 0.02  # m from the top of the standing box down to where the fingers take hold
+PUSHING, PIVOTING, LIFTING = 2, 3, 8  # steps of the script
+GRIP = 0.017  # m from the top of the standing box down to where the fingers take hold
 
 
 def _into(scene: Scene) -> Array:
@@ -61,27 +63,30 @@ def _behind(scene: Scene, memory: Memory, height: float) -> Motion:
 
 
 def _push(scene: Scene, memory: Memory) -> Motion:
+    before, pushing = _before(scene), memory.phase == PUSHING
+    memory.note("moved")[pushing] = np.abs(before - memory.note("before"))[pushing]
+    memory.note("before")[pushing] = before[pushing]
+    lead = np.clip(before - HALF[0], PRESS, LEAD)
     # a little upwards: fingers that drag the box down jam it on the table
-    goal = _at(scene, memory, out=LENGTH + FINGER - PRESS, height=LOW + 0.003)
-    motion = _go(scene, goal, CLOSED)
-    return motion._replace(move=np.clip(motion.move, -LEAD, LEAD))
+    return _go(scene, _at(scene, memory, out=before + HALF[0] + FINGER - lead, height=LOW + 0.003), CLOSED)
 
 
 def _against(scene: Scene, memory: Memory, motion: Motion) -> Mask:
-    """The fingers are at the box, and the box is at the wall."""
-    pressing = np.einsum("ni,ni->n", motion.move, _into(scene)) < PRESS + 0.003
-    return pressing & (_before(scene) < HALF[0] + 0.003)
+    """The fingers are at the box, which the wall has stopped."""
+    pressing = np.einsum("ni,ni->n", motion.move, _into(scene)) < PRESS + NEAR
+    return pressing & (memory.note("moved") < STILL) & (_before(scene) < 1.2 * HALF[0])
 
 
 def _pivot(scene: Scene, memory: Memory) -> Motion:
     """Move along the arc of the near edge while the far side slides down the wall and the far edge out from it.
 
-    At tilt a the far edge is THICK sin a from the wall, the near edge LENGTH cos a further out and
-    LENGTH sin a up. Pressed against the near edge, upright fingers touch nothing else of the box.
+    At tilt a the far edge is THICK sin a from the wall, the near edge length * cos a further out and
+    length * sin a up. Pressed against the near edge, upright fingers touch nothing else of the box.
     """
+    length = 2 * memory.note("before")  # as felt when the wall stopped the box: sizes may vary
     angle = np.minimum(_tilt(scene) + AHEAD, np.pi / 2)
-    out = THICK * np.sin(angle) + LENGTH * np.cos(angle) + FINGER - PRESS
-    return _go(scene, _at(scene, memory, out=out, height=LENGTH * np.sin(angle) + LOW), CLOSED)
+    out = THICK * np.sin(angle) + length * np.cos(angle) + FINGER - PRESS
+    return _go(scene, _at(scene, memory, out=out, height=length * np.sin(angle) + LOW), CLOSED)
 
 
 def _stands(scene: Scene, memory: Memory, motion: Motion) -> Mask:
@@ -92,10 +97,17 @@ def _away(scene: Scene, memory: Memory) -> Motion:
     return _go(scene, _at(scene, memory, out=0.09, height=LENGTH + 0.06), OPEN, across=np.pi / 2)
 
 
-def _over(scene: Scene, memory: Memory, height: float, opening: float) -> Motion:
+def _over(scene: Scene, memory: Memory, above: float) -> Motion:
+    """Go over the middle of the standing box, `above` m from its top."""
     goal = scene.pos["box"] + memory.aim
-    goal[:, 2] = height
-    return _go(scene, goal, opening, across=np.pi / 2)
+    goal[:, 2] = 2 * scene.pos["box"][:, 2] + above
+    return _go(scene, goal, OPEN, across=np.pi / 2)
+
+
+def _rise(scene: Scene, memory: Memory) -> Motion:
+    up = np.zeros_like(scene.tool_pos)
+    up[:, 2] = 0.1
+    return Motion(up, np.zeros_like(up), np.full(len(up), CLOSED))
 
 
 def _fallen(scene: Scene, memory: Memory) -> Mask:
@@ -111,9 +123,9 @@ wall_pivot = sequence(
     Step(_push, _against, patience=40),
     Step(_pivot, _stands, patience=60),
     Step(_away, arrived(0.03)),
-    Step(lambda s, m: _over(s, m, LENGTH + 0.05, OPEN), arrived(0.01)),
-    Step(lambda s, m: _over(s, m, LENGTH - GRIP, OPEN), arrived(0.008), patience=30),
+    Step(lambda s, m: _over(s, m, 0.05), arrived(0.01)),
+    Step(lambda s, m: _over(s, m, -GRIP), arrived(0.008), patience=30),
     Step(hold(CLOSED), waited(10)),
-    Step(lambda s, m: _over(s, m, LENGTH + 0.15, CLOSED), waited(10**6)),
+    Step(_rise, waited(10**6)),
     lost=_fallen,
 )

@@ -39,7 +39,7 @@ def finetune(base, demos, out, *words):
 def folder(tmp_path_factory):
     """Demonstrations, a base policy, a fine-tuned policy and its bundle."""
     out = tmp_path_factory.mktemp("chain")
-    assert main(["collect", "episodes=2", *ENV, "expert.noise=0", f"out={out / 'demos'}"]) == 0
+    assert main(["collect", "num_episodes=2", *ENV, "expert.noise=0", f"out={out / 'demos'}"]) == 0
     assert train(out / "demos", out / "base") == 0
     assert finetune(out / "base", out / "demos", out / "fine") == 0
     assert main(["export", f"checkpoint={out / 'fine'}", f"out={out / 'bundle'}"]) == 0

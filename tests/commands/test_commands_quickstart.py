@@ -12,6 +12,13 @@ from robolearn.errors import UserError
 STEPS = ["collect", "expert", "train", "base", "finetune", "finetuned", "export", "deploy"]
 
 
+class Collected(dict):
+    """Stands in for the quality of demonstrations."""
+
+    def to_dict(self):
+        return dict(self)
+
+
 def make_config(out, *words):
     return build("quickstart", compose("quickstart", ["budget=fast", f"out={out}", *words]))
 
@@ -30,7 +37,7 @@ def steps(monkeypatch):
 
         return step
 
-    monkeypatch.setattr(quickstart, "collect", lambda *_, **__: stand_in("collect")()["made"])
+    monkeypatch.setattr(quickstart, "collect", lambda *_, **__: Collected(stand_in("collect")()))
     monkeypatch.setattr(quickstart, "train", stand_in("train"))
     monkeypatch.setattr(quickstart, "finetune", stand_in("finetune"))
     monkeypatch.setattr(quickstart, "deploy", stand_in("deploy"))
@@ -120,7 +127,7 @@ def test_a_full_and_a_fast_run_do_not_share_a_folder(tmp_path):
 
 def test_runs_of_different_seeds_take_different_demonstrations(steps, tmp_path, monkeypatch):
     seeds = []
-    monkeypatch.setattr(quickstart, "collect", lambda *_, seed, **__: seeds.append(seed) or 1)
+    monkeypatch.setattr(quickstart, "collect", lambda *_, seed, **__: seeds.append(seed) or Collected({}))
     for seed in (0, 1):
         run(make_config(tmp_path, f"seed={seed}"))
     assert seeds[1] - seeds[0] >= 10_000

@@ -4,7 +4,6 @@ import contextlib
 import types
 
 import av
-import mujoco
 import numpy as np
 import pytest
 from PIL import Image
@@ -12,7 +11,6 @@ from PIL import Image
 from robolearn.cli import main
 from robolearn.commands import view as view_module
 from robolearn.sim.backends.mujoco import MujocoVecEnv
-from robolearn.sim.mirror import poses, set_pose
 
 
 @pytest.fixture(autouse=True)
@@ -123,17 +121,3 @@ def test_a_display_that_does_not_answer_is_none(monkeypatch):
     assert not view_module.has_display()
     monkeypatch.setenv("DISPLAY", ":987654")
     assert not view_module.has_display()
-
-
-def test_a_copied_pose_is_the_pose_of_the_world_with_its_fixtures():
-    env = MujocoVecEnv("drawer_place", num_envs=3, autoreset=False)
-    env.reset(seed=5)
-    model = env.worlds.model
-    data = mujoco.MjData(model)
-    set_pose(env.worlds.model, data, poses(env.worlds)[2])
-    state = env.worlds.state
-    np.testing.assert_allclose(data.site("tool").xpos, state.tool_pos[2], atol=1e-9)
-    for name, column in state.names.items():
-        np.testing.assert_allclose(data.body(name).xpos, state.body_pos[2, column], atol=1e-9)
-        np.testing.assert_allclose(data.body(name).xquat, state.body_quat[2, column], atol=1e-9)
-    assert any(model.body_mocapid[model.body(name).id] >= 0 for name in state.names)

@@ -24,10 +24,6 @@ class KinematicPlant:
         return self.robot.chain.forward(self.pose[:-1]).tool_pos
 
     @property
-    def qpos(self):
-        return self.pose
-
-    @property
     def state(self):
         cube = (np.array(((0.5, 0.0, 0.02),)), np.array(((1.0, 0.0, 0.0, 0.0),)))
         joints = self.pose[None, :-1]

@@ -73,7 +73,7 @@ def test_episodes_run_are_kept_and_leave_nothing_behind(bundle, tmp_path, monkey
     assert result["loop"]["latency_ms"]["p50"] > 0
     assert leftovers() <= before
     with np.load(tmp_path / "trajectories" / "episode_3.npz", allow_pickle=False) as trajectory:
-        assert trajectory["qpos"].shape[0] == trajectory["time"].shape[0] > 1
+        assert trajectory["pose"].shape[0] == trajectory["time"].shape[0] > 1
         assert trajectory["objects.cube"].shape[1] == 7
         assert trajectory["success"][-1]
 

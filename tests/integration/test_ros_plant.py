@@ -37,7 +37,7 @@ def test_it_holds_its_pose_until_a_command_comes_and_then_follows(plant):
         plant.step(goal)
     assert abs(plant.state.joints[0, 0] - goal[0]) < 0.01
     assert plant.stage() == (0, False)
-    assert plant.qpos.shape == (16,)
+    assert plant.pose.shape == (16,)
 
 
 def test_a_rate_that_does_not_fit_the_physics_is_refused():

@@ -1,0 +1,1 @@
+"""What `robolearn.sim.backends.isaacgym` uses of Isaac Gym Preview 4, typed."""
