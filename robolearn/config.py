@@ -41,6 +41,8 @@ class EnvConfig:
 
     num_envs: int = option("worlds stepped together", low=1)
     threads: int = option("threads of physics and cameras", low=1)
+    backend: str = option("mujoco, warp or isaacgym; robosuite or gymnasium for tasks of theirs")
+    device: str | None = option("of warp or isaacgym, e.g. cuda:0; null lets them choose")
     cameras: list[str] = option("cameras whose pictures are observed: external, wrist")
     image_size: int = option("width and height of their pictures in pixels", low=1)
 
@@ -174,7 +176,7 @@ class PPOConfig(InteractionConfig):
     max_grad_norm: float = option("largest norm of a gradient", low=0)
     hidden: int = option("units of a layer", low=1)
     initial_std: float = option("first deviation of actions, as a share of their bounds", low=0)
-    min_std: float = option("smallest deviation of actions", low=0)
+    final_std: float = option("largest deviation of actions at the end", low=0)
     reward: str = option("stages: 1/K for each of K stages; dense: progress at every step; sparse: success alone")
 
 

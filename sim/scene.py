@@ -47,6 +47,6 @@ def check_reach(task: Task, robot: RobotSpec) -> None:
     has, needs = (width, depth, height), task.space
     if any(h + 1e-9 < n for h, n in zip(has, needs, strict=True)):
         raise UserError(
-            f"robot '{robot.name}' has not the reach of task '{task.name}': it serves {width:.2f} x {depth:.2f} m "
-            f"of the table up to {height:.2f} m, the task needs {needs[0]:.2f} x {needs[1]:.2f} m up to {needs[2]:.2f} m"
+            f"robot '{robot.name}' has not the reach of task '{task.name}': it serves {width:.2f} x {depth:.2f} m of "
+            f"the table up to {height:.2f} m, the task needs {needs[0]:.2f} x {needs[1]:.2f} m up to {needs[2]:.2f} m"
         )

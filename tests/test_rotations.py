@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
-from robolearn.rotations import matrix_from_quat, quat_about_z
+from robolearn.rotations import matrix_from_quat, quat_about_z, quat_from_vector
 
 numbers = st.floats(-1, 1, allow_subnormal=False)
 
@@ -33,3 +33,9 @@ def test_batches_are_what_their_parts_are():
     rots = matrix_from_quat(quats)
     assert rots.shape == (3, 2, 3, 3)
     assert rots[2, 1] == pytest.approx(matrix_from_quat(quats[2, 1]))
+
+
+@given(st.tuples(*[st.floats(-4, 4)] * 3))
+def test_rotation_vectors_are_scipys(vector):
+    matrix = matrix_from_quat(quat_from_vector(np.array(vector)))
+    np.testing.assert_allclose(matrix, Rotation.from_rotvec(vector).as_matrix(), rtol=0, atol=1e-12)

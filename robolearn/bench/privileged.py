@@ -64,8 +64,9 @@ def finish(one: Run) -> tuple[Run, dict[str, Any]]:
     path = one.folder / "result.json"
     if path.exists():
         return one, json.loads(path.read_text())
-    from robolearn.commands.common import REPORT_SEED, evaluate, make_env, use_one_thread
+    from robolearn.commands.common import REPORT_SEED, evaluate, use_one_thread
     from robolearn.commands.teach import teach
+    from robolearn.commands.worlds import make_env
     from robolearn.compose import build, compose
     from robolearn.eval.machine import commit
     from robolearn.rl.teacher import load_teacher

@@ -12,8 +12,8 @@ from itertools import count
 from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING
 
-from robolearn.commands.common import make_env
 from robolearn.commands.experts import make_expert
+from robolearn.commands.worlds import make_env
 from robolearn.config import EnvConfig, ExpertConfig, RandomizationConfig, RobotConfig, TaskConfig
 from robolearn.eval.rollout import Actor, Episode, run_episodes
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,57 +12,20 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from robolearn.acting import ChunkActor, Correction
-from robolearn.config import EnvConfig, RandomizationConfig, RobotConfig, TaskConfig
 from robolearn.data.files import write_json
 from robolearn.errors import UserError
 from robolearn.eval.metrics import SuccessRate
 from robolearn.eval.rollout import Actor, Episode, run_episodes
+from robolearn.protocols import VecEnv
 
 if TYPE_CHECKING:
     from robolearn.policies.serving import TorchPolicy
     from robolearn.rl.correction import ResidualCorrection
-    from robolearn.sim.vec_env import RobotVecEnv
 
 # seeds of evaluation lie beyond those of collection and learning, which count up from small numbers or are drawn
 # above 2**32; those that choose when to stop are not those that are reported
 REPORT_SEED, SELECT_SEED = 1_000_000_000, 2_000_000_000
 console = Console()
-
-
-def make_env(
-    task: TaskConfig,
-    robot: RobotConfig,
-    env: EnvConfig,
-    *,
-    num_envs: int | None = None,
-    randomization: RandomizationConfig | None = None,
-    autoreset: bool = False,
-    reward: str = "sparse",
-) -> RobotVecEnv:
-    """Worlds of a task; by default the caller resets them.
-
-    Raises:
-        UserError: an unknown name, a robot that cannot reach what the task needs, an impossible range.
-    """
-    from robolearn.sim.backends.mujoco import MujocoVecEnv
-    from robolearn.sim.randomization import Randomization
-
-    ranges = Randomization() if randomization is None else Randomization(**asdict(randomization))
-    return MujocoVecEnv(
-        task.name,
-        robot.name,
-        num_envs=env.num_envs if num_envs is None else num_envs,
-        threads=env.threads,
-        timestep=task.timestep,
-        fps=task.fps,
-        action_space=task.action_space,
-        max_episode_steps=task.max_episode_steps,
-        autoreset=autoreset,
-        reward=reward,
-        randomization=ranges if ranges.active else None,
-        cameras=env.cameras,
-        image_size=env.image_size,
-    )
 
 
 def policy_folder(checkpoint: Path) -> Path:
@@ -93,18 +55,19 @@ def load_checkpoint(folder: Path) -> tuple[TorchPolicy, ResidualCorrection | Non
 
 
 def evaluate(
-    env: RobotVecEnv, actor: Actor, *, first_seed: int, episodes: int, label: str | None = None, record: bool = False
+    env: VecEnv, actor: Actor, *, first_seed: int, episodes: int, label: str | None = None, record: bool = False
 ) -> list[Episode]:
     """Run `episodes` episodes from consecutive seeds; `label` shows a bar, `record` keeps frames and poses."""
     from robolearn.sim.mirror import poses
 
     seeds = range(first_seed, first_seed + episodes)
-    snapshot = (lambda: {"pose": poses(env.worlds)}) if record else None
+    worlds = getattr(env, "worlds", None)
+    snapshot = (lambda: {"pose": poses(worlds)}) if record and worlds is not None else None
     with progress(label, episodes) as advance:
         return run_episodes(env, actor, seeds, record=record, snapshot=snapshot, on_episode=lambda episode: advance(1))
 
 
-def policy_actor(env: RobotVecEnv, policy: TorchPolicy, correction: Correction | None = None) -> ChunkActor:
+def policy_actor(env: VecEnv, policy: TorchPolicy, correction: Correction | None = None) -> ChunkActor:
     """A policy that acts in all worlds of `env`.
 
     Raises:

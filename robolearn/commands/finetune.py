@@ -13,13 +13,13 @@ from robolearn.commands.common import (
     console,
     evaluate,
     load_checkpoint,
-    make_env,
     policy_actor,
     policy_folder,
     progress,
     success_rate,
     use_one_thread,
 )
+from robolearn.commands.worlds import make_any_env
 from robolearn.config import AlgoConfig, EnvConfig, FinetuneConfig, RobotConfig, TaskConfig
 from robolearn.errors import UserError
 
@@ -72,8 +72,8 @@ def finetune(
     extendable = ("total_steps", "stop_at")
     kept = {key: value for key, value in asdict(algo).items() if key not in extendable}
     claim(out, {"algo": kept, "checkpoint": str(checkpoint), "dataset": str(dataset), "seed": seed})
-    env = make_env(task, robot, env_config, num_envs=getattr(algo, "num_envs", None))
-    judge = make_env(task, robot, env_config)
+    env = make_any_env(task, robot, env_config, num_envs=getattr(algo, "num_envs", None))
+    judge = make_any_env(task, robot, env_config)
     policy_actor(judge, policy)  # says which channel does not fit
     trainer: Any = get_class(algo._target_)(
         algo,

@@ -21,7 +21,6 @@ from robolearn.commands.common import (
     console,
     evaluate,
     load_checkpoint,
-    make_env,
     policy_actor,
     read_result,
     save_result,
@@ -33,6 +32,7 @@ from robolearn.commands.export import export
 from robolearn.commands.finetune import finetune
 from robolearn.commands.quickstart_report import build_report
 from robolearn.commands.train import train
+from robolearn.commands.worlds import make_env
 from robolearn.config import QuickstartConfig
 from robolearn.errors import UserError
 from robolearn.eval.machine import commit

@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from robolearn.commands.common import make_env, progress
+from robolearn.commands.common import progress
 from robolearn.commands.strips import draw
+from robolearn.commands.worlds import make_env
 from robolearn.config import QuickstartConfig
 from robolearn.eval.charts import Chart, Histogram, Series
 from robolearn.eval.machine import commit, machine

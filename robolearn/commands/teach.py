@@ -11,11 +11,11 @@ from robolearn.commands.common import (
     claim,
     console,
     evaluate,
-    make_env,
     progress,
     success_rate,
     use_one_thread,
 )
+from robolearn.commands.worlds import make_env
 from robolearn.config import EnvConfig, PPOConfig, PrivilegeConfig, RobotConfig, TaskConfig, TeachConfig
 
 if TYPE_CHECKING:

@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from robolearn.commands.common import console, make_env, progress
+from robolearn.commands.common import console, progress
 from robolearn.commands.experts import make_expert
 from robolearn.commands.strips import FRAMES
+from robolearn.commands.worlds import make_env
 from robolearn.config import ViewConfig
 from robolearn.errors import UserError, nearest
 from robolearn.eval.rollout import Actor

@@ -14,6 +14,11 @@ from robolearn.schema import Schema
 Array = NDArray[np.float32]
 
 
+def state_keys(schema: Schema) -> tuple[str, ...]:
+    """Observation channels that are vectors: pictures are not for a teacher, which knows where things are."""
+    return tuple(key for key in schema.observation_keys if len(schema[key].shape) == 1)
+
+
 class TeacherFeatures:
     """Vectors [n, dim] of state observations of any task on any arm.
 
@@ -23,7 +28,7 @@ class TeacherFeatures:
 
     def __init__(self, schema: Schema) -> None:
         """Prepare for observations with these channels."""
-        self.keys = schema.observation_keys
+        self.keys = state_keys(schema)
         names = schema["observation.state"].names
         self._tool = names.index("tool_x") if "tool_x" in names else None
         environment = schema.features.get("observation.environment_state")

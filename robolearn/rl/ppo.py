@@ -149,8 +149,12 @@ class PPOLearner:
         action = mean + self.net.log_std.exp() * noise
         return action, self.net.log_prob(mean, action), mean
 
-    def update(self, rollout: Rollout) -> dict[str, float]:
-        """Epochs of minibatches over a rollout; returns figures for the log."""
+    def update(self, rollout: Rollout, *, share: float) -> dict[str, float]:
+        """Epochs of minibatches over a rollout; returns figures for the log.
+
+        `share` in [0, 1] is how much of the training is over: the largest deviation falls with it from the initial to
+        the final one, geometrically, so that what is learned is what the mean does, not what noise achieves.
+        """
         flat = Rollout(*(x.flatten(0, 1) for x in rollout))
         advantage = (flat.advantage - flat.advantage.mean()) / (flat.advantage.std() + 1e-8)
         old_std = self.net.log_std.detach().exp()
@@ -172,7 +176,8 @@ class PPOLearner:
                 for key, value in losses.items():
                     sums[key] = sums.get(key, 0.0) + float(value.detach())
         with torch.no_grad():
-            self.net.log_std.clamp_(math.log(self.config.min_std), math.log(2 * self.config.initial_std))
+            largest = self.config.initial_std ** (1 - share) * self.config.final_std**share
+            self.net.log_std.clamp_(max=math.log(largest))
         updates = self.config.epochs * self.config.minibatches
         return {key: total / updates for key, total in sums.items()}
 

@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 
 from robolearn.data.files import replacing
 from robolearn.errors import UserError
-from robolearn.rl.features import TeacherFeatures
+from robolearn.rl.features import TeacherFeatures, state_keys
 from robolearn.rl.ppo import ActorCritic
 from robolearn.schema import Schema
 
@@ -95,8 +95,8 @@ def load_teacher(folder: Path, schema: Schema, *, noise: float = 0.0) -> Teacher
     if not path.exists():
         raise UserError(f"no teacher in '{folder}': train one with `robolearn teach`, then give its `out`")
     trained = Schema.load(folder / "schema.json")
-    trained.select((*trained.observation_keys, "action")).require_same(
-        schema.select((*schema.observation_keys, "action")), what="the simulated task"
+    trained.select((*state_keys(trained), "action")).require_same(
+        schema.select((*state_keys(schema), "action")), what="the simulated task"
     )
     tensors = load_file(path)
     hidden, obs_dim = tensors["actor.0.weight"].shape

@@ -11,8 +11,8 @@ machine without a GPU. MuJoCo Warp has all that the scenes use (elliptic cones, 
 - Contacts come from MuJoCo Warp's own collision code, which can choose other contact points on the same surfaces.
 - Room for contacts and constraints is set aside beforehand (`nconmax`, `njmax`). Those that find none are left out, and
   a warning says so.
-- On a GPU sums are taken in any order, so two runs with the same seeds need not agree to the last bit. On a CPU they
-  do.
+- On a GPU sums are taken in any order, so two runs with the same seeds need not agree to the last bit, unless
+  `deterministic` is set. On a CPU they do.
 
 The first run compiles MuJoCo Warp's kernels, which takes minutes; later ones load them from Warp's cache.
 """
@@ -57,6 +57,7 @@ class WarpWorlds:
         timestep: float = 0.005,
         nconmax: int = NCONMAX,
         njmax: int = NJMAX,
+        deterministic: bool = False,
     ) -> None:
         """Compile the scene and set memory aside; see `WarpVecEnv`.
 
@@ -73,7 +74,9 @@ class WarpWorlds:
         self.variant: NDArray[np.int64] = np.zeros(num_worlds, np.int64)
         self._layout = Layout(model, task, robot)
         self._room = {"nconmax": nconmax, "njmax": njmax}
-        self._device = DeviceWorlds(model, num_worlds=num_worlds, device=device, **self._room)
+        self._device = DeviceWorlds(
+            model, num_worlds=num_worlds, device=device, deterministic=deterministic, **self._room
+        )
         fixtures = model.body_mocapid >= 0
         self._reference = {
             "qpos": model.qpos0,
@@ -174,11 +177,12 @@ class WarpWorlds:
             warnings.warn(text, RuntimeWarning, stacklevel=3)
         motion = np.concatenate((self.qpos, self._qvel), axis=1)
         lost = np.flatnonzero(~(np.abs(motion) < LARGEST).all(axis=1))
-        if lost.size:
-            text = f"world {lost[0]}: diverged; its physics is wrong: try a smaller task.timestep"
-            warnings.warn(text, RuntimeWarning, stacklevel=3)
+        if lost.size:  # as MuJoCo does, which puts such a world back to its reference pose
             self._clear(lost)
             self._place()
+        for world in lost:
+            text = f"world {world}: diverged; its physics is wrong: try a smaller task.timestep"
+            warnings.warn(text, RuntimeWarning, stacklevel=3)
 
 
 def WarpVecEnv(  # noqa: N802 (a constructor: users look for it by this name)
@@ -191,6 +195,7 @@ def WarpVecEnv(  # noqa: N802 (a constructor: users look for it by this name)
     fps: int = 20,
     nconmax: int = NCONMAX,
     njmax: int = NJMAX,
+    deterministic: bool = False,
     **options: Any,
 ) -> RobotVecEnv:
     """`RobotVecEnv` on MuJoCo Warp.
@@ -204,6 +209,7 @@ def WarpVecEnv(  # noqa: N802 (a constructor: users look for it by this name)
         fps: control rate in Hz; a whole number of physics steps must fit in a control step.
         nconmax: contacts per world, on average over the worlds, that there is room for.
         njmax: constraint rows per world that there is room for; a contact has four.
+        deterministic: whether the same seeds give the same episodes to the last bit on a GPU, too, which is slower.
         **options: the rest of `RobotVecEnv`'s arguments.
 
     Raises:
@@ -219,5 +225,6 @@ def WarpVecEnv(  # noqa: N802 (a constructor: users look for it by this name)
         timestep=timestep,
         nconmax=nconmax,
         njmax=njmax,
+        deterministic=deterministic,
     )
     return RobotVecEnv(worlds, fps=fps, decimation=decimation, **options)

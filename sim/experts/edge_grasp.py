@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from robolearn.sim.experts.picking import hold
 from robolearn.sim.experts.scene import Scene, rotation_vector
 from robolearn.sim.experts.script import CLOSED, OPEN, Memory, Motion, Step, arrived, sequence, waited
 from robolearn.sim.tasks.edge_grasp import HALF, SHELF
@@ -15,6 +16,8 @@ BEHIND = 0.04  # m from the far side of the box to the tool before pushing
 ABOVE = 0.07  # m over the box when going round
 FINGER = 0.01  # m from the tool point to the side of the closed fingers
 INTO = 0.022  # m from the rim's tip to where the fingers take hold
+AWAY = np.array((0.0, -0.01, 0.1))  # m that the hand is still to go while it lifts
+UP = np.array((0.0, 0.0, 1.0))
 DOWN = np.diag((1.0, -1.0, -1.0))  # the gripper points down, the fingers open along y
 SIDEWAYS = np.array(((1.0, 0.0, 0.0), (0.0, 0.0, 1.0), (0.0, -1.0, 0.0)))  # it points along y, the fingers open upright
 
@@ -34,7 +37,7 @@ def _edge(scene: Scene) -> Array:
 
 def _behind(scene: Scene, memory: Memory, *, height: float) -> Array:
     box = scene.pos["box"] + memory.aim
-    return box + (0.0, HALF[1] + BEHIND, height)
+    return box + np.array((0.0, HALF[1] + BEHIND, height))
 
 
 def _rim(scene: Scene, *, out: float) -> Array:
@@ -60,9 +63,9 @@ edge_grasp = sequence(
     Step(_push, _pushed, patience=60),
     Step(lambda s, m: _go(s, _behind(s, m, height=0.003), DOWN, CLOSED), arrived(0.02)),
     Step(lambda s, m: _go(s, _behind(s, m, height=ABOVE), DOWN, CLOSED), arrived(0.03)),
-    Step(lambda s, m: _go(s, _rim(s, out=0.07) + (0, 0, 0.1), SIDEWAYS, OPEN), arrived(0.03, angle=0.5)),
+    Step(lambda s, m: _go(s, _rim(s, out=0.07) + ABOVE * UP, SIDEWAYS, OPEN), arrived(0.03, angle=0.5)),
     Step(lambda s, m: _go(s, _rim(s, out=0.05) + m.aim, SIDEWAYS, OPEN), arrived(0.01, angle=0.1)),
     Step(lambda s, m: _go(s, _rim(s, out=-INTO) + m.aim, SIDEWAYS, OPEN), arrived(0.008, angle=0.1), patience=40),
-    Step(lambda s, m: Motion(np.zeros_like(s.tool_pos), np.zeros_like(s.tool_pos), np.zeros(len(s.width))), waited(8)),
-    Step(lambda s, m: _go(s, s.tool_pos + (0, -0.01, 0.1), SIDEWAYS, CLOSED), waited(10**6)),
+    Step(hold(CLOSED), waited(8)),
+    Step(lambda s, m: _go(s, s.tool_pos + AWAY, SIDEWAYS, CLOSED), waited(10**6)),
 )

@@ -11,18 +11,19 @@ from robolearn.sim.tasks.wall_pivot import HALF, WALL
 
 LENGTH, THICK = 2 * HALF[0], 2 * HALF[2]
 FINGER = 0.009  # m from the tool point to the side of the closed fingers
-LEAD = 0.03  # m by which they do while the box is on its way to the wall
-NEAR = 0.008  # m between fingers and box that count as touching: sizes may vary
-STILL = 0.0005  # m in a control step by which a box that the wall has stopped still moves
-LOW = 0.012  # height of the tool while it pushes, m
-BEHIND = 0.05  # m between fingers and box before pushing
 ABOVE = 0.08  # height of the tool on the way behind the box, m
-PRESS = 0.008  # m by which the commanded fingers press into the box
-AHEAD = 0.6  # rad by which the commanded tilt leads
-SLIPPED = 0.035  # m that the tool is over the box's near edge when it has slipped off
+BEHIND = 0.05  # m between fingers and box before pushing
+LOW = 0.012  # height of the tool while it pushes, m
+LEAD = 0.03  # m by which the commanded fingers press into the box on the way to the wall
+PRESS = 0.010  # m by which they do at the wall
+NEAR = 0.005  # m between fingers and box that count as touching
+AT_WALL = 1.06  # half lengths from the wall to the middle of the box when it is there; sizes may vary
+FLAT = 0.05  # rad, tilt below which the box still lies
+AHEAD = 0.8  # rad by which the commanded tilt leads
 UP = 1.45  # rad, beyond which the box falls against the wall by itself
-PUSHING, PIVOTING, LIFTING = 2, 3, 8  # steps of the script
+SLIPPED = 0.035  # m that the tool is over the box's near edge when it has slipped off
 GRIP = 0.017  # m from the top of the standing box down to where the fingers take hold
+PIVOTING, LIFTING = 3, 8  # steps of the script
 
 
 def _into(scene: Scene) -> Array:
@@ -63,18 +64,24 @@ def _behind(scene: Scene, memory: Memory, height: float) -> Motion:
 
 
 def _push(scene: Scene, memory: Memory) -> Motion:
-    before, pushing = _before(scene), memory.phase == PUSHING
-    memory.note("moved")[pushing] = np.abs(before - memory.note("before"))[pushing]
-    memory.note("before")[pushing] = before[pushing]
+    before = _before(scene)
     lead = np.clip(before - HALF[0], PRESS, LEAD)
     # a little upwards: fingers that drag the box down jam it on the table
     return _go(scene, _at(scene, memory, out=before + HALF[0] + FINGER - lead, height=LOW + 0.003), CLOSED)
 
 
 def _against(scene: Scene, memory: Memory, motion: Motion) -> Mask:
-    """The fingers are at the box, which the wall has stopped."""
+    """The fingers are at the box, and the box, whose size may vary a little, is at the wall."""
     pressing = np.einsum("ni,ni->n", motion.move, _into(scene)) < PRESS + NEAR
-    return pressing & (memory.note("moved") < STILL) & (_before(scene) < 1.2 * HALF[0])
+    return pressing & (_before(scene) < AT_WALL * HALF[0])
+
+
+def _felt(scene: Scene, memory: Memory) -> Array:
+    """Half the length [n] of the box, m: its middle's way from the wall when it begins to tilt, as sizes may vary."""
+    half = memory.note("half")
+    begins = (memory.phase == PIVOTING) & ((_tilt(scene) < FLAT) | (half == 0))
+    half[begins] = _before(scene)[begins]
+    return half
 
 
 def _pivot(scene: Scene, memory: Memory) -> Motion:
@@ -83,7 +90,7 @@ def _pivot(scene: Scene, memory: Memory) -> Motion:
     At tilt a the far edge is THICK sin a from the wall, the near edge length * cos a further out and
     length * sin a up. Pressed against the near edge, upright fingers touch nothing else of the box.
     """
-    length = 2 * memory.note("before")  # as felt when the wall stopped the box: sizes may vary
+    length = 2 * _felt(scene, memory)
     angle = np.minimum(_tilt(scene) + AHEAD, np.pi / 2)
     out = THICK * np.sin(angle) + length * np.cos(angle) + FINGER - PRESS
     return _go(scene, _at(scene, memory, out=out, height=length * np.sin(angle) + LOW), CLOSED)

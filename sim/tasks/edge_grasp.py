@@ -62,8 +62,13 @@ def _edge(state: WorldState) -> Array:
 
 
 def overhang(state: WorldState) -> Array:
-    """How far [n] in m the box reaches over the edge."""
-    return _edge(state) - (state.pos("box")[:, 1] - state.size("box")[:, 1])
+    """How far [n] in m the box, as it is turned and tilted, reaches over the edge."""
+    half = np.einsum("nj,nj->n", np.abs(state.rot("box")[:, 1]), state.size("box"))
+    return _edge(state) - (state.pos("box")[:, 1] - half)
+
+
+def _flat(state: WorldState) -> Mask:
+    return np.abs(state.rot("box")[:, 2, 2]) > 0.9
 
 
 def _rise(state: WorldState) -> Array:
@@ -108,8 +113,8 @@ def _on_the_way(state: WorldState) -> Array:
 
 
 def pushed(state: WorldState) -> Mask:
-    """The box reaches over the edge far enough, and has not fallen."""
-    return (overhang(state) > OVERHANG) & (_rise(state) > -0.01)
+    """The box lies flat and reaches over the edge far enough, and has not fallen."""
+    return (overhang(state) > OVERHANG) & _flat(state) & (_rise(state) > -0.01)
 
 
 def aligned(state: WorldState) -> Mask:

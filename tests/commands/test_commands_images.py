@@ -4,9 +4,10 @@ import mujoco
 import numpy as np
 
 from robolearn.cli import main
-from robolearn.commands.common import evaluate, make_env
+from robolearn.commands.common import evaluate
 from robolearn.commands.strips import draw
 from robolearn.commands.view import RandomActor
+from robolearn.commands.worlds import make_env
 from robolearn.compose import build, compose
 from robolearn.sim.mirror import set_pose
 

@@ -1,6 +1,5 @@
 """PPO on numbers that can be checked, and on a task small enough to be sure."""
 
-
 import numpy as np
 import pytest
 import torch
@@ -36,7 +35,7 @@ def make_config(**changes):
         "max_grad_norm": 1.0,
         "hidden": 32,
         "initial_std": 0.5,
-        "min_std": 0.05,
+        "final_std": 0.1,
         "reward": "sparse",
     }
     return PPOConfig(**(settings | changes))
@@ -63,7 +62,7 @@ def test_an_update_makes_good_actions_likelier():
     learner = PPOLearner(4, 1, 3, make_config(), seed=0)
     rollout = make_rollout(learner, steps=20, worlds=20)
     before = learner.net.log_prob(learner.net.mean(rollout.obs), rollout.action)
-    learner.update(rollout)
+    learner.update(rollout, share=0.0)
     gain = learner.net.log_prob(learner.net.mean(rollout.obs), rollout.action) - before
     good = rollout.advantage > 0
     assert gain[good].mean() > gain[~good].mean()

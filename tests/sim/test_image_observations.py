@@ -227,6 +227,22 @@ def test_looks_stay_for_an_episode_and_change_with_the_next():
     assert abs(np.mean(second) - np.mean(third)) > 2.0
 
 
+def test_where_some_worlds_restart_the_others_keep_their_pictures():
+    env = make(3, image_size=24, randomization=LOOKS, autoreset=True, max_episode_steps=4)
+    env.reset(seed=0)
+    for _ in range(2):
+        env.step(hold(env))
+    env.reset(options={"reset_mask": np.array([False, True, False])})
+    env.step(hold(env))
+    observation, *_, info = env.step(hold(env))
+    np.testing.assert_array_equal(info["_final_obs"], [True, False, True])
+    anew = env._images.draw(env.randomizer.look)
+    for key in (EXTERNAL, WRIST):
+        np.testing.assert_array_equal(observation[key], anew[key])
+        changed = (observation[key] != info["final_obs"][key]).any(axis=(1, 2, 3))
+        np.testing.assert_array_equal(changed, [True, False, True])
+
+
 def test_threads_change_nothing():
     one, two = (make(5, image_size=16, threads=threads).reset(seed=0)[0] for threads in (1, 2))
     for key in one:

@@ -23,7 +23,7 @@ def make_state(
     variant: ArrayLike = 0,
     joints: int = 7,
 ) -> WorldState:
-    """Worlds from tool positions [n, 3], widths [n] and, by name, body positions [n, 3], half sizes [3], quaternions."""
+    """Worlds from tool positions [n, 3], widths [n] and, by name, positions [n, 3], half sizes [3], quaternions."""
     tool = np.atleast_2d(np.asarray(tool, float))
     n = len(tool)
     pos = [np.broadcast_to(np.asarray(p, float), (n, 3)) for p in bodies.values()]
