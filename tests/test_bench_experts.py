@@ -15,23 +15,20 @@ def small(monkeypatch, tmp_path):
     monkeypatch.setattr("robolearn.sim.robots.ROBOTS", {"so101": ROBOTS["so101"]})
 
 
-def test_a_pair_has_success_with_interval_and_duration(small):
+def test_a_pair_has_success_with_interval(small):
     lines = []
     measures = {m.id: m for m in experts.run(lines.append)}
-    assert list(measures) == ["success.reach.so101", "duration.reach.so101"]
-    success, duration = measures.values()
+    assert list(measures) == ["success.reach.so101"]
+    (success,) = measures.values()
     low, high = success.interval
     assert 0.0 <= low <= success.value <= high <= 1.0
-    assert 0.0 < duration.value <= TASKS["reach"].max_episode_steps / 20
     assert any("edge_grasp, so101: left out" in line and "has not the reach" in line for line in lines)
 
 
 def test_what_this_commit_has_finished_is_not_simulated_again(small, monkeypatch):
     first = experts.run(lambda line: None)
     simulated = []
-    monkeypatch.setattr(
-        experts, "_simulate", lambda *pair: simulated.append(pair) or {"outcomes": [False] * 2, "seconds": [2.5] * 2}
-    )
+    monkeypatch.setattr(experts, "_simulate", lambda *pair: simulated.append(pair) or {"outcomes": [False] * 2})
     assert experts.run(lambda line: None) == first
     assert not simulated
     monkeypatch.setattr(experts, "commit", lambda: "def")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
-from statistics import mean
 from typing import Any
 
 from robolearn.commands.common import REPORT_SEED, evaluate, read_result, save_result
@@ -27,7 +26,7 @@ OUT = Path("outputs/bench/experts")
 def run(progress: Callable[[str], None]) -> list[Measure]:
     """Run every pair of task and robot; those that this commit has finished are taken from `outputs/bench/experts`.
 
-    The measures of a pair are the success rate, with its 95 % Wilson interval, and the mean duration of the successes.
+    The measure of a pair is the success rate with its 95 % Wilson interval.
     A robot without the reach of a task has none; the line of progress says why.
     """
     from robolearn.sim.robots import ROBOTS
@@ -44,9 +43,6 @@ def run(progress: Callable[[str], None]) -> list[Measure]:
             rate = SuccessRate.of(result["outcomes"])
             progress(f"{task}, {robot}: {rate}")
             measures.append(Measure(f"success.{task}.{robot}", rate.rate, "1", None, rate.interval))
-            if rate.successes:
-                lasted = [s for s, success in zip(result["seconds"], result["outcomes"], strict=True) if success]
-                measures.append(Measure(f"duration.{task}.{robot}", mean(lasted), "s"))
     return measures
 
 
@@ -66,7 +62,7 @@ def out_of_reach(task: str, robot: str) -> str | None:
 
 
 def finish(task: str, robot: str) -> dict[str, Any]:
-    """Outcome and duration in s of every episode of a pair, simulated unless this commit has done so."""
+    """Outcome of every episode of a pair, simulated unless this commit has done so."""
     path = OUT / f"{task}.{robot}.json"
     settings = {"commit": commit(), "first_seed": SEEDS[0], "episodes": EPISODES}
     kept = read_result(path)
@@ -87,7 +83,4 @@ def _simulate(task: str, robot: str) -> dict[str, Any]:
         episodes = evaluate(env, make_expert(env, config.expert), first_seed=SEEDS[0], episodes=EPISODES)
     finally:
         env.close()
-    return {
-        "outcomes": [episode.success for episode in episodes],
-        "seconds": [episode.length / env.schema.fps for episode in episodes],
-    }
+    return {"outcomes": [episode.success for episode in episodes]}

@@ -135,6 +135,16 @@ def test_the_clean_expert_succeeds_stage_by_stage():
         assert set(seen.tolist()) == set(range(5))
 
 
+def test_what_the_fingers_felt_in_one_world_does_not_leak_into_another():
+    def actions(seeds):
+        env = MujocoVecEnv("wall_pivot", num_envs=len(seeds), autoreset=False, max_episode_steps=45)
+        expert = ScriptedExpert("wall_pivot", env.schema, len(seeds), noise=0.3)
+        return [episode.frames["action"] for episode in run_episodes(env, expert, seeds, record=True)]
+
+    for seed, together in zip((3, 8), actions([3, 8]), strict=True):
+        np.testing.assert_array_equal(together, actions([seed])[0])
+
+
 def test_without_the_wall_the_same_motion_fails():
     def sunk(rng, area):
         start = WALL_PIVOT.place(rng, area)
