@@ -122,12 +122,22 @@ def aligned(state: WorldState) -> Mask:
     return pushed(state) & (_facing(state) > FACING) & (_ahead(state) < AHEAD)
 
 
+def _inside(state: WorldState) -> Mask:
+    """The tool point is in the box: open fingers are around it."""
+    return (np.abs(_tool_in_box(state)) < state.size("box") + RIM).all(axis=1)
+
+
+def _grip(state: WorldState) -> Array:
+    """Progress [n] of the grasp: first the fingers come around the rim, which closed ones cannot, then they close."""
+    closing = 1 - (state.width - 2 * state.size("box")[:, 2]) / 0.06
+    return 0.6 * (1 - np.tanh(20 * _ahead(state))) + 0.4 * _inside(state) * np.clip(closing, 0.0, 1.0)
+
+
 def grasped(state: WorldState) -> Mask:
     """The fingers have closed on the two large faces of the box."""
-    inside = np.abs(_tool_in_box(state)) < state.size("box") + RIM
     across = np.einsum("ni,ni->n", state.tool_rot[:, :, 1], state.rot("box")[:, :, 2])
     thick = 2 * state.size("box")[:, 2]
-    return inside.all(axis=1) & (np.abs(across) > 0.9) & (np.abs(state.width - thick) < 0.006)
+    return _inside(state) & (np.abs(across) > 0.9) & (np.abs(state.width - thick) < 0.006)
 
 
 def lifted(state: WorldState) -> Mask:
@@ -159,7 +169,7 @@ EDGE_GRASP = Task(
             "grasp",
             "close the gripper on the rim",
             grasped,
-            lambda s: (1 - np.tanh(20 * _gap(s))) * (1 - s.width / 0.1),
+            _grip,
         ),
         Stage("lift", "raise the box", lifted, lambda s: _rise(s) / HEIGHT),
     ),

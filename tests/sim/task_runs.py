@@ -30,6 +30,6 @@ def succeed_by_chance(task: str, n: int) -> int:
     env.action_space.seed(0)
     done = np.zeros(n, bool)
     for _ in range(env.max_episode_steps):
-        done |= env.step(env.action_space.sample())[2]
+        done |= env.step(env.action_space.sample())[4]["success"]
     env.close()
     return int(done.sum())
