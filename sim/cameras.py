@@ -37,7 +37,7 @@ def look_at(pos: ArrayLike, lookat: ArrayLike, up: ArrayLike = (0.0, 0.0, 1.0)) 
     Args:
         pos: where it stands [3].
         lookat: the point in the centre of the picture [3].
-        up: direction [3] that is upwards in the picture; where the camera looks along it, the y axis is.
+        up: direction [3] that is upwards in the picture; where the camera looks along it, the y or else the z axis is.
 
     Raises:
         UserError: the camera looks at its own position.
@@ -48,7 +48,8 @@ def look_at(pos: ArrayLike, lookat: ArrayLike, up: ArrayLike = (0.0, 0.0, 1.0)) 
     back /= np.linalg.norm(back)
     right = np.cross(np.asarray(up, float), back)
     if np.linalg.norm(right) < 1e-2 * np.linalg.norm(up):
-        right = np.cross(np.array((0.0, 1.0, 0.0)), back)
+        other = (0.0, 1.0, 0.0) if abs(back[1]) < 0.9 else (0.0, 0.0, 1.0)
+        right = np.cross(np.array(other), back)
     right /= np.linalg.norm(right)
     return np.stack((right, np.cross(back, right), back), axis=1)
 

@@ -15,6 +15,7 @@ machine without a GPU. MuJoCo Warp has all that the scenes use (elliptic cones, 
   `deterministic` is set. On a CPU they do.
 
 The first run compiles MuJoCo Warp's kernels, which takes minutes; later ones load them from Warp's cache.
+Tested on a CPU; it has not run on a GPU yet.
 """
 
 from __future__ import annotations

@@ -81,7 +81,11 @@ class Step(NamedTuple):
 
 
 def sequence(*steps: Step, lost: Callable[[Scene, Memory], Mask] | None = None) -> Script:
-    """A script that takes its steps in order; the last one goes on. Where `lost` holds it begins anew."""
+    """A script that takes its steps in order; the last one goes on. Where `lost` holds it begins anew.
+
+    A step's motion is asked for all worlds as soon as one of them is in it: what it writes into `memory.notes` must be
+    masked by `memory.phase`.
+    """
 
     def script(scene: Scene, memory: Memory) -> Motion:
         if lost is not None:
