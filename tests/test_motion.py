@@ -22,7 +22,8 @@ goals = st.lists(shares, min_size=1, max_size=6)
 
 def between(share):
     """Command [8] at these shares of the position ranges."""
-    return np.concatenate((LOWER + share[:7] * (UPPER - LOWER), share[7:] * PANDA.gripper_width))
+    joints = np.clip(LOWER + share[:7] * (UPPER - LOWER), LOWER, UPPER)  # rounding must not lead out of them
+    return np.concatenate((joints, share[7:] * PANDA.gripper_width))
 
 
 def follow(start, targets, *, steps=STEPS):
