@@ -26,8 +26,9 @@ def run(progress: Callable[[str], None]) -> list[Measure]:
     from robolearn.commands.teach import teach
     from robolearn.compose import build, compose
 
-    words = [f"task={TASK}", f"ppo.total_steps={BUDGET}", "ppo.reward=dense", f"out={OUT / 'training'}"]
-    config: TeachConfig = build("teach", compose("teach", words))
+    # an object that can be grasped from above needs no privilege
+    words = [f"task={TASK}", "privilege=none", "ppo.reward=dense", f"ppo.total_steps={BUDGET}"]
+    config: TeachConfig = build("teach", compose("teach", [*words, f"out={OUT / 'training'}"]))
     settings = (config.task, config.robot, config.env, config.ppo, config.privilege)
     curve = teach(*settings, seed=config.seed, out=OUT / "training", label="teach")
     progress(f"teacher: success {max(p['success'] for p in curve):.2f} after {curve[-1]['steps']:,.0f} control steps")
