@@ -48,7 +48,7 @@ class Privilege:
     reach: float = 0.25
     damping: float = 40.0
     friction: float = 0.5
-    margin: float = 0.004
+    margin: float = 0.002
     speed: float = 1.5
     joint_slack: float = 0.2
     effort_penalty: float = 0.0

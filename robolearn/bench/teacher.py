@@ -5,10 +5,13 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from robolearn.config import CollectConfig, TeachConfig
-from robolearn.eval.quality import Quality
 from robolearn.eval.results import Measure
+
+if TYPE_CHECKING:
+    from robolearn.eval.quality import Quality
 
 SUMMARY = "datasets of `lift` by a PPO teacher and by the script: success, length, smoothness (about five minutes)"
 SEEDS = (0,)
