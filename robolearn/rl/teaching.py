@@ -100,6 +100,8 @@ class TeacherTrainer:
                 on_progress(self.steps, self._text(reward))
             if self.steps // self.config.eval_every > before // self.config.eval_every or self._over():
                 self._record(evaluate(self.teacher()), {**figures, "reward": reward})
+        if not self.curve:  # the budget was spent on spreading the episodes
+            self._record(evaluate(self.teacher()), {})
         return self.curve
 
     def _begin(self) -> Observation:
