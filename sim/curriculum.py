@@ -27,7 +27,7 @@ class Curriculum:
     """
 
     level: float = 1.0
-    step: float = 0.1
+    step: float = 0.04
     lower_at: float = 0.7
     raise_at: float = 0.2
     window: int = 100

@@ -12,7 +12,7 @@ def feed(curriculum, success, n):
 
 
 def test_success_lowers_the_level_and_begins_a_new_count():
-    curriculum = Curriculum(window=10)
+    curriculum = Curriculum(step=0.1, window=10)
     feed(curriculum, True, 9)
     assert curriculum.level == 1.0
     feed(curriculum, True, 1)
@@ -23,7 +23,7 @@ def test_success_lowers_the_level_and_begins_a_new_count():
 
 
 def test_collapse_raises_it_again_but_never_above_one():
-    curriculum = Curriculum(level=0.5, window=10)
+    curriculum = Curriculum(level=0.5, step=0.1, window=10)
     feed(curriculum, False, 10)
     assert curriculum.level == 0.6
     for _ in range(20):
@@ -32,13 +32,13 @@ def test_collapse_raises_it_again_but_never_above_one():
 
 
 def test_what_happened_at_other_levels_does_not_count():
-    curriculum = Curriculum(window=10)
+    curriculum = Curriculum(step=0.1, window=10)
     curriculum.record(np.zeros(100), np.ones(100, bool))
     assert curriculum.level == 1.0
 
 
 def test_the_plain_world_is_the_end():
-    curriculum = Curriculum(level=0.05, window=5)
+    curriculum = Curriculum(level=0.05, step=0.1, window=5)
     for success in (True, False, False, False):
         feed(curriculum, success, 5)
     assert curriculum.level == 0.0
