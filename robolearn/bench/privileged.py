@@ -13,10 +13,10 @@ from robolearn.data.files import write_json
 from robolearn.eval.metrics import SuccessRate
 from robolearn.eval.results import Measure
 
-SUMMARY = "success of PPO with and without privileged actions and curriculum, three tasks and seeds (about an hour)"
+SUMMARY = "success of PPO with and without privileged actions and curriculum, three tasks and seeds (over an hour)"
 SEEDS = (0, 1, 2)
 # control steps that each run may take, with privilege or without
-BUDGETS = {"edge_grasp": 2_000_000, "stack": 1_500_000, "lift": 500_000}
+BUDGETS = {"edge_grasp": 4_500_000, "stack": 2_000_000, "lift": 600_000}
 CONDITIONS = {"privileged": "curriculum", "plain": "none"}
 REWARD = "stages"
 EPISODES = 100
