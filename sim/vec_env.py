@@ -253,7 +253,8 @@ class RobotVecEnv(VectorEnv[Obs, NDArray[Any], NDArray[Any]]):
         self._sent[ids] = self.worlds.command_here()[ids]
         self._velocity[ids] = 0.0
         self._elapsed[ids] = 0
-        self._before[ids] = self._reached(self._info(self.worlds.state))[ids]
+        if self._reward != "sparse":
+            self._before[ids] = self._reached(self._info(self.worlds.state))[ids]
         for i in ids:
             phrasings = self.task.instructions[self.worlds.variant[i]]
             self.instructions[i] = phrasings[self._rng[i].integers(len(phrasings))]

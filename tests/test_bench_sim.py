@@ -154,6 +154,8 @@ def test_bench_sim_measures_all_sides(monkeypatch):
     try:
         measures = {m.id: m for m in sim.run(lambda line: None)}
     except UserError as error:
+        if "OpenGL" not in str(error):
+            raise
         pytest.skip(str(error))
     assert all(m.value > 0 for m in measures.values())
     for speed, ratio in (

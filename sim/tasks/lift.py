@@ -10,10 +10,10 @@ from robolearn.rotations import quat_about_z
 from robolearn.sim.objects import BOX, add_free_object
 from robolearn.sim.stages import Stage
 from robolearn.sim.state import WorldState
+from robolearn.sim.tasks.grasping import bottom, grasp_stage, held, reach_stage
 from robolearn.sim.tasks.task import Area, Start, Task
 
 HALF = 0.02  # half the edge of the cube, m
-HELD = 0.03  # m between its centre and the point between the fingertips while these still hold it
 HEIGHT = 0.10  # m that the cube must rise for success
 TURN = 0.7  # largest turn about the vertical at the start, rad (a cube repeats every pi/2)
 
@@ -29,28 +29,13 @@ def place(rng: np.random.Generator, area: Area) -> Start:
     return Start({"cube": (np.array((*xy, HALF)), quat_about_z(rng.uniform(-TURN, TURN)))})
 
 
-def _distance(state: WorldState) -> NDArray[np.float64]:
-    return state.tool_distance("cube")
-
-
 def _rise(state: WorldState) -> NDArray[np.float64]:
-    return state.pos("cube")[:, 2] - state.size("cube")[:, 2]
-
-
-def reached(state: WorldState) -> NDArray[np.bool_]:
-    """The cube is between the fingertips."""
-    return _distance(state) < 0.015
-
-
-def grasped(state: WorldState) -> NDArray[np.bool_]:
-    """The fingers have closed on the cube, wherever they hold it; a turned cube is up to a diagonal wide."""
-    edge = 2 * state.size("cube")[:, 0]
-    return (_distance(state) < HELD) & (state.width < edge + 0.012) & (state.width > edge - 0.006)
+    return bottom(state, "cube")
 
 
 def lifted(state: WorldState) -> NDArray[np.bool_]:
     """The grasped cube is high enough."""
-    return grasped(state) & (_rise(state) > HEIGHT)
+    return held(state, "cube") & (_rise(state) > HEIGHT)
 
 
 LIFT = Task(
@@ -59,8 +44,8 @@ LIFT = Task(
     bodies=("cube",),
     movable=("cube",),
     stages=(
-        Stage("reach", "move the gripper to the cube", reached, lambda s: 1 - np.tanh(5 * _distance(s))),
-        Stage("grasp", "close the gripper on the cube", grasped, lambda s: 1 - (s.width - 2 * HALF) / (2 * HALF)),
+        reach_stage("cube", "the cube"),
+        grasp_stage("cube", "the cube"),
         Stage("lift", "raise the cube", lifted, lambda s: _rise(s) / HEIGHT),
     ),
     build=build,
