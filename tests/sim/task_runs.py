@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from robolearn.eval.rollout import Episode, run_episodes
@@ -9,10 +11,11 @@ from robolearn.sim.backends.mujoco import MujocoVecEnv
 from robolearn.sim.experts.scripted import ScriptedExpert
 
 
-def demonstrate(task: str, n: int, *, robot: str = "panda") -> list[Episode]:
-    """Episodes of the clean expert from seeds 0 to n - 1, recorded."""
-    env = MujocoVecEnv(task, robot, num_envs=n, autoreset=False)
-    episodes = run_episodes(env, ScriptedExpert(task, env.schema, n), range(n), record=True)
+def demonstrate(task: str, seeds: int | Sequence[int], *, robot: str = "panda") -> list[Episode]:
+    """Episodes of the clean expert from these seeds, or from 0 to n - 1, recorded; each in a world of its own."""
+    chosen = range(seeds) if isinstance(seeds, int) else seeds
+    env = MujocoVecEnv(task, robot, num_envs=len(chosen), autoreset=False)
+    episodes = run_episodes(env, ScriptedExpert(task, env.schema, len(chosen)), chosen, record=True)
     env.close()
     return episodes
 

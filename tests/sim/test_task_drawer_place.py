@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from task_runs import demonstrate
 from world_states import make_state
 
-from robolearn.eval.rollout import run_episodes
 from robolearn.rotations import matrix_from_quat, quat_about_z
 from robolearn.sim.backends.mujoco import MujocoVecEnv
 from robolearn.sim.experts.scripted import ScriptedExpert
@@ -128,16 +128,8 @@ def test_the_drawer_stays_where_it_is_left_and_stops_at_its_ends():
     env.close()
 
 
-def demonstrate(seeds, *, robot="panda"):
-    env = MujocoVecEnv("drawer_place", robot, num_envs=len(seeds), autoreset=False)
-    expert = ScriptedExpert("drawer_place", env.schema, len(seeds))
-    episodes = run_episodes(env, expert, seeds, record=True)
-    env.close()
-    return episodes
-
-
 def test_the_clean_expert_succeeds_stage_by_stage():
-    for episode in demonstrate(range(10)):
+    for episode in demonstrate("drawer_place", 10):
         assert episode.success
         seen = episode.frames["observation.stage"]
         assert seen[0] == 0
@@ -148,7 +140,7 @@ def test_the_clean_expert_succeeds_stage_by_stage():
 
 @pytest.mark.parametrize("robot", sorted(set(ROBOTS) - {"panda"}))
 def test_the_clean_expert_succeeds_with_other_arms(robot):
-    assert all(episode.success for episode in demonstrate(range(5), robot=robot))
+    assert all(episode.success for episode in demonstrate("drawer_place", 5, robot=robot))
 
 
 def test_a_dropped_cube_is_picked_up_again():

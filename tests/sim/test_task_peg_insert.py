@@ -5,12 +5,11 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from task_runs import demonstrate
 from world_states import make_state
 
-from robolearn.eval.rollout import run_episodes
 from robolearn.rotations import quat_about_z
 from robolearn.sim.backends.mujoco import MujocoVecEnv
-from robolearn.sim.experts.scripted import ScriptedExpert
 from robolearn.sim.robots import ROBOTS
 from robolearn.sim.stages import task_progress
 from robolearn.sim.tasks.peg_insert import APART, CLEARANCE, GRIP, HEIGHT, PEG, PEG_INSERT
@@ -146,16 +145,8 @@ def test_it_starts_at_the_first_stage():
     env.close()
 
 
-def demonstrate(seeds, *, robot="panda"):
-    env = MujocoVecEnv("peg_insert", robot, num_envs=len(seeds), autoreset=False)
-    expert = ScriptedExpert("peg_insert", env.schema, len(seeds))
-    episodes = run_episodes(env, expert, seeds, record=True)
-    env.close()
-    return episodes
-
-
 def test_the_clean_expert_succeeds_stage_by_stage():
-    for episode in demonstrate(range(10)):
+    for episode in demonstrate("peg_insert", 10):
         assert episode.success
         seen = episode.frames["observation.stage"]
         assert seen[0] == 0
@@ -166,11 +157,11 @@ def test_the_clean_expert_succeeds_stage_by_stage():
 
 @pytest.mark.parametrize("robot", sorted(set(ROBOTS) - {"panda"}))
 def test_the_clean_expert_succeeds_with_other_arms(robot):
-    assert all(episode.success for episode in demonstrate(range(5), robot=robot))
+    assert all(episode.success for episode in demonstrate("peg_insert", 5, robot=robot))
 
 
 def test_a_demonstration_does_not_depend_on_its_neighbours():
     seeds = [4, 1, 3]
-    for seed, episode in zip(seeds, demonstrate(seeds), strict=True):
-        (alone,) = demonstrate([seed])
+    for seed, episode in zip(seeds, demonstrate("peg_insert", seeds), strict=True):
+        (alone,) = demonstrate("peg_insert", [seed])
         np.testing.assert_array_equal(alone.frames["action"], episode.frames["action"])
