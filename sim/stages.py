@@ -39,8 +39,7 @@ def current_stage(stages: Sequence[Stage], state: WorldState) -> NDArray[np.int6
 def task_progress(stages: Sequence[Stage], state: WorldState, index: NDArray[np.int64]) -> NDArray[np.float64]:
     """Progress [n] of the whole task in [0, 1]: stages done plus the share of the current one."""
     within = np.zeros(len(index))
-    for k, stage in enumerate(stages):
+    for k in set(index.tolist()) - {len(stages)}:
         here = index == k
-        if here.any():
-            within[here] = np.clip(stage.progress(state), 0.0, 1.0)[here]
-    return (index + within) / len(stages)
+        within[here] = stages[k].progress(state)[here]
+    return (index + np.clip(within, 0.0, 1.0)) / len(stages)

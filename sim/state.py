@@ -68,7 +68,11 @@ class WorldState:
 
     def tool_distance(self, body: str) -> Array:
         """Distance [n] in m from a body's origin to the point between the fingertips."""
-        return np.linalg.norm(self.pos(body) - self.tool_pos, axis=-1)
+        return self._tool_distances[:, self.names[body]]
+
+    @cached_property
+    def _tool_distances(self) -> Array:
+        return np.sqrt(((self.body_pos - self.tool_pos[:, None]) ** 2).sum(axis=-1))
 
     @property
     def objects(self) -> dict[str, tuple[Array, Array]]:

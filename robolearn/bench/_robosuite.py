@@ -16,12 +16,14 @@ from robolearn.bench._lift import EPISODE_STEPS, FPS, SEED
 from robolearn.bench._turns import Turn, turn
 from robolearn.robot import RobotSpec
 from robolearn.sim.backends.mujoco import CTRL
+from robolearn.sim.backends.poses import LoosePoses
 from robolearn.sim.backends.robosuite_shim import load_robosuite
 from robolearn.sim.robots.panda import LAG, PANDA, STIFFNESS
 from robolearn.sim.state import WorldState
 from robolearn.sim.tasks import make_task
 
 Array = NDArray[np.float64]
+CUBE = "cube_main"
 PLACEMENT = 0.03  # m around the middle of the table, where robosuite puts the cube
 HOME_NOISE = 0.02  # rad, standard deviation of the arm's start in robosuite
 
@@ -82,13 +84,10 @@ class RobosuiteWorlds:
         self._arm = np.array([model.joint(name).qposadr[0] for name in self.robot.joint_names])
         self._fingers = np.array([model.joint(name).qposadr[0] for name in self.robot.gripper_joints])
         self._cube_at = int(model.joint("cube_joint0").qposadr[0])
-        self._cube = np.array([model.body("cube_main").id])
         self._half = np.tile(model.geom("cube_g0").size, (num_worlds, 1, 1))
         self._origin = origin(model)
-        self._pos: Array = bind("xpos")
-        self._quat: Array = bind("xquat")
-        self._tool_pos: Array = bind("site_xpos")[:, model.site("gripper0_right_grip_site").id]
-        self._tool_quat: Array = self._quat[:, model.body("robot0_right_hand").id]
+        self._mocap: tuple[Array, Array] = bind("mocap_pos"), bind("mocap_quat")
+        self._loose = LoosePoses(model, self.robot, [CUBE])
 
     def reset(self, seeds: Sequence[Any], ids: NDArray[np.intp] | None = None) -> None:
         """Start episodes as robosuite does: the arm around its home, the cube around the middle of the table."""
@@ -104,7 +103,6 @@ class RobosuiteWorlds:
             turned = (np.cos(yaw / 2), 0.0, 0.0, np.sin(yaw / 2))
             self.qpos[i, self._cube_at : self._cube_at + 7] = (x, y, height, *turned)
         self._batch.bind("ctrl")[chosen] = self.controls(self.command_here()[chosen])
-        self._batch.forward(chosen, stage=mujoco.mjtStage.mjSTAGE_POS)
 
     def command_here(self) -> Array:
         """The command [num_worlds, n_joints + 1] that holds the present pose."""
@@ -117,19 +115,20 @@ class RobosuiteWorlds:
     def follow_step(self, controls: Array) -> None:
         """Advance one physics step per row of commands [num_worlds, nstep, n_joints + 1]."""
         self._batch.rollout(controls.shape[1], control=self.controls(controls), control_spec=CTRL, record=())
-        self._batch.forward(stage=mujoco.mjtStage.mjSTAGE_POS)
 
     @property
     def state(self) -> WorldState:
         """Copies of the present state."""
+        tool_pos, tool_quat = self._loose.tool(self.qpos)
+        pos, quat = self._loose.bodies(self.qpos, *self._mocap)
         return WorldState(
             joints=self.qpos[:, self._arm],
             joint_velocities=self._qvel[:, self._arm],  # hinges and slides come first: their addresses are the same
             width=self._width(),
-            tool_pos=self._tool_pos - self._origin,
-            tool_quat=self._tool_quat.copy(),
-            body_pos=self._pos[:, self._cube] - self._origin,
-            body_quat=self._quat[:, self._cube],
+            tool_pos=tool_pos,  # the chain of `robosuite_panda` begins at the origin
+            tool_quat=tool_quat,
+            body_pos=pos - self._origin,
+            body_quat=quat,
             half=self._half,
             variant=self.variant,
             names={"cube": 0},

@@ -150,8 +150,8 @@ class IsaacGymWorlds:
         return self._layout.state(
             qpos=self.qpos,
             qvel=self._qvel,
-            pos=self._pos,
-            quat=self._quat,
+            pos=self._pos[:, self._layout.bodies],
+            quat=self._quat[:, self._layout.bodies],
             tool_pos=pos + matrix_from_quat(quat) @ self.model.site_pos[self._layout.tool],
             tool_quat=quat,
             half=self._half,

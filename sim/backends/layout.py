@@ -105,15 +105,15 @@ class Layout:
         half: Array,
         variant: NDArray[np.int64],
     ) -> WorldState:
-        """Copies of what predicates may look at.
+        """What predicates may look at.
 
         Args:
             qpos: generalised positions [n, nq].
             qvel: generalised velocities [n, nv].
-            pos: positions of all bodies [n, nbody, 3].
-            quat: their orientations [n, nbody, 4].
-            tool_pos: position of the tool [n, 3].
-            tool_quat: its orientation [n, 4].
+            pos: positions of the task's bodies [n, n_bodies, 3], not to change any more.
+            quat: their orientations [n, n_bodies, 4], likewise.
+            tool_pos: position of the tool [n, 3], likewise.
+            tool_quat: its orientation [n, 4], likewise.
             half: see `half_sizes` [n, n_bodies, 3].
             variant: what is asked for [n].
         """
@@ -121,10 +121,10 @@ class Layout:
             joints=qpos[:, self.arm],
             joint_velocities=qvel[:, self.arm_velocity],
             width=self.width(qpos),
-            tool_pos=tool_pos.copy(),
-            tool_quat=tool_quat.copy(),
-            body_pos=pos[:, self.bodies],
-            body_quat=quat[:, self.bodies],
+            tool_pos=tool_pos,
+            tool_quat=tool_quat,
+            body_pos=pos,
+            body_quat=quat,
             half=half,
             variant=variant,
             names=self.names,

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from robolearn.errors import UserError
 from robolearn.robot import RobotSpec
 from robolearn.sim.backends.layout import Layout, substeps
+from robolearn.sim.backends.poses import LoosePoses, all_loose
 from robolearn.sim.robots import get_robot
 from robolearn.sim.scene import build_model
 from robolearn.sim.state import WorldState
@@ -47,12 +48,9 @@ class Worlds:
         self._qvel: Array = self._batch.bind("qvel")
         self._ctrl: Array = self._batch.bind("ctrl")
         self._wrench: Array = self._batch.bind("xfrc_applied")
-        self._pos: Array = self._batch.bind("xpos")
-        self._quat: Array = self._batch.bind("xquat")
         self._mocap: tuple[Array, Array] = self._batch.bind("mocap_pos"), self._batch.bind("mocap_quat")
-        tool = self._layout.tool
-        self._tool_pos: Array = self._batch.bind("site_xpos")[:, tool]
-        self._tool_quat: Array = self._batch.bind("site_xquat")[:, tool]
+        self._loose = LoosePoses(self.model, robot, task.bodies)
+        self._articulated = None if all_loose(self.model, task.bodies) else self._bind_poses()
         self._half: Array = np.repeat(self._layout.half_sizes()[None], num_worlds, axis=0)
 
     def reset(self, seeds: Sequence[int | np.random.Generator], ids: NDArray[np.intp] | None = None) -> None:
@@ -63,7 +61,7 @@ class Worlds:
         for i, seed in zip(chosen, seeds, strict=True):
             self.variant[i] = self._layout.begin(seed, qpos=self.qpos[i], mocap_pos=pos[i], mocap_quat=quat[i])
         self._ctrl[chosen] = self._layout.controls(self.command_here()[chosen])
-        self._batch.forward(chosen, stage=mujoco.mjtStage.mjSTAGE_POS)
+        self._derive(chosen)
 
     def command_here(self) -> Array:
         """The command [num_worlds, n_joints + 1] that holds the present pose."""
@@ -80,7 +78,7 @@ class Worlds:
         if "geom_size" in fields:
             self._half[ids] = self._layout.half_sizes(self._batch.expand("geom_size")[ids])
         self._batch.set_const(ids)
-        self._batch.forward(ids, stage=mujoco.mjtStage.mjSTAGE_POS)
+        self._derive(ids)
 
     def read_model(self, name: str) -> NDArray[np.floating] | None:
         """Values [num_worlds, ...] of a field of the model; None where all worlds have the model's own."""
@@ -100,26 +98,32 @@ class Worlds:
     def step(self, command: Array, nstep: int) -> None:
         """Advance `nstep` physics steps with a constant command [num_worlds, n_joints + 1]."""
         self._ctrl[:] = self._layout.controls(command)
-        self._batch.step(nstep=nstep, stage=mujoco.mjtStage.mjSTAGE_POS)
+        self._batch.step(nstep=nstep, stage=mujoco.mjtStage.mjSTAGE_NONE)
+        self._derive()
         self._report()
 
     def follow_step(self, controls: Array) -> None:
         """Advance one physics step per row of commands [num_worlds, nstep, n_joints + 1]."""
         nstep = controls.shape[1]
         self._batch.rollout(nstep, control=self._layout.controls(controls), control_spec=CTRL, record=())
-        self._batch.forward(stage=mujoco.mjtStage.mjSTAGE_POS)
+        self._derive()
         self._report()
 
     @property
     def state(self) -> WorldState:
         """Copies of the present state."""
+        tool_pos, tool_quat = self._loose.tool(self.qpos)
+        if self._articulated is None:
+            pos, quat = self._loose.bodies(self.qpos, *self._mocap)
+        else:
+            pos, quat = (values[:, self._layout.bodies] for values in self._articulated)
         return self._layout.state(
             qpos=self.qpos,
             qvel=self._qvel,
-            pos=self._pos,
-            quat=self._quat,
-            tool_pos=self._tool_pos,
-            tool_quat=self._tool_quat,
+            pos=pos,
+            quat=quat,
+            tool_pos=tool_pos,
+            tool_quat=tool_quat,
             half=self._half,
             variant=self.variant,
         )
@@ -128,9 +132,19 @@ class Worlds:
         """Drop the batch, and with it the threads."""
         del self._batch
 
+    def _bind_poses(self) -> tuple[Array, Array]:
+        return self._batch.bind("xpos"), self._batch.bind("xquat")
+
+    def _derive(self, ids: NDArray[np.intp] | None = None) -> None:
+        """Bring what follows from the positions up to date, where anybody reads it: half a physics step's work."""
+        if self._articulated is not None or "geom_poses" in vars(self):
+            self._batch.forward(ids, stage=mujoco.mjtStage.mjSTAGE_POS)
+
     def _report(self) -> None:
         # MuJoCo counts what goes wrong and carries on: it puts a world that diverged back to its reference pose
         counters = self._batch.warning[:, :, 1]
+        if not counters.any():
+            return
         for world, kind in np.argwhere(counters):
             text = f"world {world}: {mujoco.mjtWarning(kind).name}; its physics is wrong: try a smaller task.timestep"
             warnings.warn(text, RuntimeWarning, stacklevel=3)

@@ -143,8 +143,8 @@ class WarpWorlds:
         return self._layout.state(
             qpos=self.qpos,
             qvel=self._qvel,
-            pos=self._pos,
-            quat=self._quat,
+            pos=self._pos[:, self._layout.bodies],
+            quat=self._quat[:, self._layout.bodies],
             tool_pos=self._tool_pos,
             tool_quat=self._quat[:, self._layout.hand],
             half=self._half,

@@ -3,7 +3,6 @@
 import warnings
 
 import gymnasium
-import mujoco
 import numpy as np
 import pytest
 from gymnasium.utils.env_checker import check_env
@@ -12,7 +11,6 @@ from robolearn.action_space import ACTION_SPACES
 from robolearn.errors import UserError
 from robolearn.proprioception import pose_vector, proprioception
 from robolearn.protocols import VecEnv
-from robolearn.rotations import matrix_from_quat
 from robolearn.sim.backends.mujoco import MujocoVecEnv
 from robolearn.sim.experts.scripted import ScriptedExpert
 from robolearn.sim.robots.panda import PANDA
@@ -231,18 +229,6 @@ def test_the_observation_is_what_the_robot_driver_would_make(single):
         np.testing.assert_allclose(
             observation["observation.environment_state"], pose_vector(*state.objects["cube"]), rtol=0, atol=1e-7
         )
-
-
-def test_the_simulated_tool_is_where_the_chain_says(single):
-    single.reset(seed=0)
-    rng = np.random.default_rng(0)
-    for _ in range(20):
-        single.worlds.qpos[:, :7] = rng.uniform(PANDA.lower, PANDA.upper)
-        single.worlds._batch.forward(stage=mujoco.mjtStage.mjSTAGE_POS)
-        state = single.worlds.state
-        tool = PANDA.chain.forward(state.joints)
-        np.testing.assert_allclose(state.tool_pos, tool.tool_pos, rtol=0, atol=1e-9)
-        np.testing.assert_allclose(matrix_from_quat(state.tool_quat), tool.tool_rot, rtol=0, atol=1e-9)
 
 
 @pytest.mark.parametrize("space", ACTION_SPACES)
