@@ -25,6 +25,7 @@ TURN = 0.3  # largest turn of the box at the start, rad
 OVERHANG = 0.03  # m over the edge that fingers can take hold of
 NEAR = 0.04  # m between tool and box that count as reached
 FACING = 0.6  # cosine between the tool's direction and +y
+ACROSS = 0.7  # cosine between the way the fingers open and the thickness of the box that count as aligned
 AHEAD = 0.07  # m between the tool and the middle of the overhanging rim that count as aligned
 RIM = np.array((0.003, 0.003, 0.0))  # m by which a held box may lie outside the tool point
 HEIGHT = 0.06  # m that the box must rise for success
@@ -90,6 +91,11 @@ def _facing(state: WorldState) -> Array:
     return state.tool_rot[:, 1, 2]
 
 
+def _across(state: WorldState) -> Array:
+    """Cosine [n] between the way the fingers open and the thickness of the box: at 1 they close on its large faces."""
+    return np.abs(np.einsum("ni,ni->n", state.tool_rot[:, :, 1], state.rot("box")[:, :, 2]))
+
+
 def _ahead(state: WorldState) -> Array:
     """Distance [n] in m from the tool point to the middle of the rim that reaches over the edge."""
     rim = state.pos("box").copy()
@@ -118,8 +124,12 @@ def pushed(state: WorldState) -> Mask:
 
 
 def aligned(state: WorldState) -> Mask:
-    """The gripper points at the rim that reaches over the edge."""
-    return pushed(state) & (_facing(state) > FACING) & (_ahead(state) < AHEAD)
+    """The gripper points at the rim that reaches over the edge, turned so that the fingers can close on it."""
+    return pushed(state) & (_facing(state) > FACING) & (_across(state) > ACROSS) & (_ahead(state) < AHEAD)
+
+
+def _aligning(state: WorldState) -> Array:
+    return (1 + _facing(state)) / 2 * _across(state) * (1 - np.tanh(4 * _ahead(state)))
 
 
 def _inside(state: WorldState) -> Mask:
@@ -129,15 +139,16 @@ def _inside(state: WorldState) -> Mask:
 
 def _grip(state: WorldState) -> Array:
     """Progress [n] of the grasp: first the fingers come around the rim, which closed ones cannot, then they close."""
-    closing = 1 - (state.width - 2 * state.size("box")[:, 2]) / 0.06
-    return 0.6 * (1 - np.tanh(20 * _ahead(state))) + 0.4 * _inside(state) * np.clip(closing, 0.0, 1.0)
+    thick = 2 * state.size("box")[:, 2]
+    around = (1 - np.tanh(20 * _ahead(state))) * np.minimum(state.width / thick, 1.0)
+    closing = 1 - (state.width - thick) / 0.06
+    return 0.6 * around + 0.4 * _inside(state) * np.clip(closing, 0.0, 1.0)
 
 
 def grasped(state: WorldState) -> Mask:
     """The fingers have closed on the two large faces of the box."""
-    across = np.einsum("ni,ni->n", state.tool_rot[:, :, 1], state.rot("box")[:, :, 2])
     thick = 2 * state.size("box")[:, 2]
-    return _inside(state) & (np.abs(across) > 0.9) & (np.abs(state.width - thick) < 0.006)
+    return _inside(state) & (_across(state) > 0.9) & (np.abs(state.width - thick) < 0.006)
 
 
 def lifted(state: WorldState) -> Mask:
@@ -159,18 +170,8 @@ EDGE_GRASP = Task(
     stages=(
         Stage("reach", "move the gripper to the box", reached, lambda s: 1 - np.tanh(5 * _gap(s))),
         Stage("push", "push the box over the edge", pushed, _on_the_way),
-        Stage(
-            "align",
-            "point the gripper at the rim of the box",
-            aligned,
-            lambda s: (1 + _facing(s)) / 2 * (1 - np.tanh(4 * _ahead(s))),
-        ),
-        Stage(
-            "grasp",
-            "close the gripper on the rim",
-            grasped,
-            _grip,
-        ),
+        Stage("align", "point the gripper at the rim of the box", aligned, _aligning),
+        Stage("grasp", "close the gripper on the rim", grasped, _grip),
         Stage("lift", "raise the box", lifted, lambda s: _rise(s) / HEIGHT),
     ),
     build=build,

@@ -107,11 +107,16 @@ def test_progress_grows_along_a_good_episode():
     assert values[-1] == 1.0
 
 
-def test_closing_before_the_rim_is_between_the_fingers_gains_nothing():
+def test_closing_before_the_rim_is_between_the_fingers_never_gains():
     beside = {**GOOD[3], "tool": (0.5, EDGE - OVER - 0.01, Z)}
-    opened, closed = (state(**{**beside, "width": width}) for width in (0.08, 0.0))
-    values = [task_progress(EDGE_GRASP.stages, s, EDGE_GRASP.stage(s))[0] for s in (opened, closed)]
-    assert values[0] == values[1]
+    opened, half, closed = (state(**{**beside, "width": width}) for width in (0.08, 0.03, 0.0))
+    values = [task_progress(EDGE_GRASP.stages, s, EDGE_GRASP.stage(s))[0] for s in (opened, half, closed)]
+    assert values[0] == values[1] > values[2]
+
+
+def test_fingers_that_open_along_the_rim_are_not_aligned_with_it():
+    turned = state(**{**GOOD[3], "toward": (0.5, -0.5, 0.5, 0.5)})  # a quarter turn about its own axis
+    assert EDGE_GRASP.stage(turned).tolist() == [2]
 
 
 @given(st.integers(0, 10**6))
