@@ -211,7 +211,7 @@ class PrivilegeConfig:
     lower_at: float = option("success rate at the level from which it is lowered", low=0, high=1)
     raise_at: float = option("success rate below which it is raised again", low=0, high=1)
     window: int = option("episodes at the level over which success is counted", low=1)
-    plain_share: float = option("share of the episodes without privilege", low=0, high=1)
+    below_share: float = option("share of the episodes at levels drawn from 0 to the present one", low=0, high=1)
 
 
 # ---------------------------------------------------------------- verbs

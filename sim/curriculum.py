@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 class Curriculum:
     """One level for all worlds, lowered as the learner succeeds and raised where its success collapses.
 
-    A share of the episodes always runs without privilege, so that the learner never loses sight of the task that
-    counts; success at the level is judged on the others.
+    A share of the episodes always runs at levels below, down to the plain world, so that the learner never loses sight
+    of the task that counts and finds while it still explores what the privilege does for it at present; success at the
+    level is judged on the others.
 
     Attributes:
         level: present privilege in [0, 1]; 0 is the plain, deployable world.
@@ -23,7 +24,7 @@ class Curriculum:
         lower_at: success rate at the level from which it is lowered.
         raise_at: success rate below which it is raised again; never above 1.
         window: episodes at the level over which success is counted.
-        plain_share: share of the episodes that runs at level 0.
+        below_share: share of the episodes at levels drawn uniformly between 0 and the present one.
     """
 
     level: float = 1.0
@@ -31,12 +32,12 @@ class Curriculum:
     lower_at: float = 0.7
     raise_at: float = 0.2
     window: int = 100
-    plain_share: float = 0.25
+    below_share: float = 0.5
     _outcomes: deque[bool] = field(default_factory=deque, repr=False)
 
     def draw(self, rng: np.random.Generator, n: int) -> NDArray[np.float64]:
         """Levels [n] of episodes that begin now."""
-        return np.where(rng.random(n) < self.plain_share, 0.0, self.level)
+        return self.level * np.where(rng.random(n) < self.below_share, rng.random(n), 1.0)
 
     def record(self, levels: NDArray[np.float64], successes: NDArray[np.bool_]) -> None:
         """Take note of episodes that ended: the level each had [n], whether it was a success [n]."""

@@ -99,7 +99,7 @@ def make_worlds(
     if not privilege.enabled:
         return env, None
     settings = asdict(privilege)
-    ends = {key: settings[key] for key in ("level", "step", "lower_at", "raise_at", "window", "plain_share")}
+    ends = {key: settings[key] for key in ("level", "step", "lower_at", "raise_at", "window", "below_share")}
     rest = {key: value for key, value in settings.items() if key not in ends and key != "enabled"}
     curriculum = Curriculum(**ends)
     return PrivilegedVecEnv(env, curriculum, Privilege(**rest), seed=seed), curriculum

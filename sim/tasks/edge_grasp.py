@@ -25,7 +25,8 @@ TURN = 0.3  # largest turn of the box at the start, rad
 OVERHANG = 0.03  # m over the edge that fingers can take hold of
 NEAR = 0.04  # m between tool and box that count as reached
 FACING = 0.6  # cosine between the tool's direction and +y
-ACROSS = 0.7  # cosine between the way the fingers open and the thickness of the box that count as aligned
+ACROSS = 0.5  # how squarely the fingers stand to the box that counts as aligned
+SQUARE = 0.7  # and as grasped
 AHEAD = 0.07  # m between the tool and the middle of the overhanging rim that count as aligned
 RIM = np.array((0.003, 0.003, 0.0))  # m by which a held box may lie outside the tool point
 HEIGHT = 0.06  # m that the box must rise for success
@@ -92,8 +93,9 @@ def _facing(state: WorldState) -> Array:
 
 
 def _across(state: WorldState) -> Array:
-    """Cosine [n] between the way the fingers open and the thickness of the box: at 1 they close on its large faces."""
-    return np.abs(np.einsum("ni,ni->n", state.tool_rot[:, :, 1], state.rot("box")[:, :, 2]))
+    """How squarely [n] the fingers would close on the large faces of the box: 1, falling to 0 at a quarter turn."""
+    cosine = np.abs(np.einsum("ni,ni->n", state.tool_rot[:, :, 1], state.rot("box")[:, :, 2]))
+    return 1 - np.arccos(np.minimum(cosine, 1.0)) / (np.pi / 2)
 
 
 def _ahead(state: WorldState) -> Array:
@@ -140,7 +142,7 @@ def _inside(state: WorldState) -> Mask:
 def _grip(state: WorldState) -> Array:
     """Progress [n] of the grasp: first the fingers come around the rim, which closed ones cannot, then they close."""
     thick = 2 * state.size("box")[:, 2]
-    around = (1 - np.tanh(20 * _ahead(state))) * np.minimum(state.width / thick, 1.0)
+    around = (1 - np.tanh(20 * _ahead(state))) * np.minimum(state.width / thick, 1.0) * _across(state)
     closing = 1 - (state.width - thick) / 0.06
     return 0.6 * around + 0.4 * _inside(state) * np.clip(closing, 0.0, 1.0)
 
@@ -148,7 +150,7 @@ def _grip(state: WorldState) -> Array:
 def grasped(state: WorldState) -> Mask:
     """The fingers have closed on the two large faces of the box."""
     thick = 2 * state.size("box")[:, 2]
-    return _inside(state) & (_across(state) > 0.9) & (np.abs(state.width - thick) < 0.006)
+    return _inside(state) & (_across(state) > SQUARE) & (np.abs(state.width - thick) < 0.006)
 
 
 def lifted(state: WorldState) -> Mask:

@@ -44,10 +44,12 @@ def test_the_plain_world_is_the_end():
     assert curriculum.level == 0.0
 
 
-def test_a_share_of_the_episodes_is_plain():
-    levels = Curriculum(level=0.8, plain_share=0.25).draw(np.random.default_rng(0), 4000)
-    assert set(levels.tolist()) == {0.0, 0.8}
-    assert abs((levels == 0).mean() - 0.25) < 0.03
+def test_a_share_of_the_episodes_is_spread_over_the_levels_below():
+    levels = Curriculum(level=0.8, below_share=0.25).draw(np.random.default_rng(0), 4000)
+    below = levels[levels < 0.8]
+    assert levels.max() == 0.8
+    assert abs(len(below) / len(levels) - 0.25) < 0.03
+    assert abs((below < 0.2).mean() - 0.25) < 0.05
 
 
 @given(st.lists(st.booleans(), max_size=300), st.floats(0, 1))

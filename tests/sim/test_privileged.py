@@ -11,7 +11,7 @@ from robolearn.sim.privileged import ACTION, LEVEL, Privilege, PrivilegedVecEnv
 
 def make(level, *, task="lift", num_envs=2, privilege=None, **options):
     env = MujocoVecEnv(task, num_envs=num_envs, reward="stages", **options)
-    return PrivilegedVecEnv(env, Curriculum(level=level, plain_share=0.0), privilege or Privilege())
+    return PrivilegedVecEnv(env, Curriculum(level=level, below_share=0.0), privilege or Privilege())
 
 
 def still(env):
