@@ -16,7 +16,7 @@ from robolearn.eval.results import Measure
 SUMMARY = "success of PPO with and without privileged actions and curriculum, three tasks and seeds (over an hour)"
 SEEDS = (0, 1, 2)
 # control steps that each run may take, with privilege or without
-BUDGETS = {"edge_grasp": 3_000_000, "stack": 1_200_000, "lift": 500_000}
+BUDGETS = {"edge_grasp": 3_000_000, "stack": 800_000, "lift": 400_000}
 CONDITIONS = {"privileged": "curriculum", "plain": "none"}
 REWARD = "dense"
 EPISODES = 100

@@ -131,7 +131,8 @@ def aligned(state: WorldState) -> Mask:
 
 
 def _aligning(state: WorldState) -> Array:
-    return (1 + _facing(state)) / 2 * _across(state) * (1 - np.tanh(4 * _ahead(state)))
+    """Progress [n] of the alignment: direction, turn and distance count by themselves, each can be mended alone."""
+    return (np.maximum(_facing(state), 0.0) + _across(state) + 1 - np.tanh(4 * _ahead(state))) / 3
 
 
 def _inside(state: WorldState) -> Mask:
