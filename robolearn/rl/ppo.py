@@ -153,7 +153,8 @@ class PPOLearner:
         """Epochs of minibatches over a rollout; returns figures for the log.
 
         `share` in [0, 1] is how much of the training is over: the largest deviation falls with it from the initial to
-        the final one, geometrically, so that what is learned is what the mean does, not what noise achieves.
+        the final one, geometrically, so that what is learned is what the mean does, not what noise achieves. Wide noise
+        finds what to do, a push for example; the narrow one at the end does it exactly.
         """
         flat = Rollout(*(x.flatten(0, 1) for x in rollout))
         advantage = (flat.advantage - flat.advantage.mean()) / (flat.advantage.std() + 1e-8)
@@ -176,7 +177,8 @@ class PPOLearner:
                 for key, value in losses.items():
                     sums[key] = sums.get(key, 0.0) + float(value.detach())
         with torch.no_grad():
-            largest = self.config.initial_std ** (1 - share) * self.config.final_std**share
+            fallen = min(share / self.config.std_decay, 1.0)
+            largest = self.config.initial_std ** (1 - fallen) * self.config.final_std**fallen
             self.net.log_std.clamp_(max=math.log(largest))
         updates = self.config.epochs * self.config.minibatches
         return {key: total / updates for key, total in sums.items()}

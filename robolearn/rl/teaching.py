@@ -94,7 +94,7 @@ class TeacherTrainer:
         while self.steps < self.config.total_steps and not self._good_enough():
             before = self.steps
             rollout, observation, reward = self._collect(observation)
-            figures = self.learner.update(rollout, share=min(self.steps / self.config.total_steps, 1.0))
+            figures = self.learner.update(rollout, share=self.steps / self.config.total_steps)
             self.learner.net.scale.update(rollout.obs.flatten(0, 1))
             if on_progress is not None:
                 on_progress(self.steps, self._text(reward))
