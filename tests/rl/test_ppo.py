@@ -36,6 +36,7 @@ def make_config(**changes):
         "hidden": 32,
         "initial_std": 0.5,
         "final_std": 0.1,
+        "std_decay": 1.0,
         "reward": "sparse",
     }
     return PPOConfig(**(settings | changes))
@@ -47,6 +48,17 @@ def make_rollout(learner, *, steps=6, worlds=5, obs_dim=4):
     action, log_prob, mean = learner.act(obs)
     advantage = torch.randn(steps, worlds)
     return Rollout(obs, extra, action, log_prob, mean, advantage, torch.randn(steps, worlds))
+
+
+def test_the_noise_falls_from_its_first_to_its_final_width_and_stays_there():
+    learner = PPOLearner(4, 1, 2, make_config(initial_std=0.5, final_std=0.1, std_decay=0.5), seed=0)
+    widths = []
+    for share in (0.0, 0.25, 0.5, 1.0):
+        with torch.no_grad():
+            learner.net.log_std.fill_(0.0)  # wider than is ever allowed
+        learner.update(make_rollout(learner), share=share)
+        widths.append(learner.net.log_std.detach().exp().max().item())
+    np.testing.assert_allclose(widths, [0.5, 0.05**0.5, 0.1, 0.1], rtol=1e-5)
 
 
 def test_the_ratio_is_one_and_the_divergence_zero_before_the_first_step():
