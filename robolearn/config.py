@@ -177,7 +177,7 @@ class PPOConfig(InteractionConfig):
     hidden: int = option("units of a layer", low=1)
     initial_std: float = option("first deviation of actions, as a share of their bounds", low=0)
     final_std: float = option("largest deviation of actions at the end", low=0)
-    std_decay: float = option("share of the training over which it falls from the first to the final", low=0.01, high=1)
+    std_decay: float = option("last share of the training, over which it falls to the final one", low=0.01, high=1)
     reward: str = option("stages: 1/K for each of K stages; dense: what progress gains; sparse: success alone")
 
 

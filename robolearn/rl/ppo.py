@@ -152,9 +152,8 @@ class PPOLearner:
     def update(self, rollout: Rollout, *, share: float) -> dict[str, float]:
         """Epochs of minibatches over a rollout; returns figures for the log.
 
-        `share` in [0, 1] is how much of the training is over: the largest deviation falls with it from the initial to
-        the final one, geometrically, so that what is learned is what the mean does, not what noise achieves. Wide noise
-        finds what to do, a push for example; the narrow one at the end does it exactly.
+        `share` in [0, 1] is how much of the training is over. In the last part of it the largest deviation falls from the
+        initial to the final one, geometrically: wide noise finds what to do, narrow noise makes the mean do it.
         """
         flat = Rollout(*(x.flatten(0, 1) for x in rollout))
         advantage = (flat.advantage - flat.advantage.mean()) / (flat.advantage.std() + 1e-8)
@@ -177,7 +176,7 @@ class PPOLearner:
                 for key, value in losses.items():
                     sums[key] = sums.get(key, 0.0) + float(value.detach())
         with torch.no_grad():
-            fallen = min(share / self.config.std_decay, 1.0)
+            fallen = min(max(1 - (1 - share) / self.config.std_decay, 0.0), 1.0)
             largest = self.config.initial_std ** (1 - fallen) * self.config.final_std**fallen
             self.net.log_std.clamp_(max=math.log(largest))
         updates = self.config.epochs * self.config.minibatches
