@@ -152,8 +152,8 @@ class PPOLearner:
     def update(self, rollout: Rollout, *, share: float) -> dict[str, float]:
         """Epochs of minibatches over a rollout; returns figures for the log.
 
-        `share` in [0, 1] is how much of the training is over. In the last part of it the largest deviation falls from the
-        initial to the final one, geometrically: wide noise finds what to do, narrow noise makes the mean do it.
+        `share` in [0, 1] is how much of the training is over. In the last part of it the largest deviation falls from
+        the initial to the final one, geometrically: wide noise finds what to do, narrow noise makes the mean do it.
         """
         flat = Rollout(*(x.flatten(0, 1) for x in rollout))
         advantage = (flat.advantage - flat.advantage.mean()) / (flat.advantage.std() + 1e-8)
