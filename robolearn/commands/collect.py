@@ -15,6 +15,7 @@ from robolearn.data.dataset import EpisodeDataset
 from robolearn.errors import UserError
 from robolearn.eval.quality import Quality, demonstration_quality
 from robolearn.eval.rollout import Actor, Episode
+from robolearn.launch.launcher import HERE, Launcher
 
 if TYPE_CHECKING:
     from robolearn.data.writer import DatasetWriter
@@ -30,34 +31,46 @@ def run(config: CollectConfig) -> None:
         seed=config.seed,
         out=Path(config.out),
         success_only=config.success_only,
-        workers=config.workers,
+        video=config.video,
+        language=config.language,
+        launcher=Launcher(config.launcher, config.workers, config.ray.address, config.ray.cpus),
     )
     console.print(f"{quality.episodes} episodes of {quality.success.episodes} attempts in {config.out}")
     console.print(str(quality), markup=False, highlight=False)
 
 
 def collect(
-    scenario: Scenario, *, num_episodes: int, seed: int, out: Path, success_only: bool = True, workers: int = 1
+    scenario: Scenario,
+    *,
+    num_episodes: int,
+    seed: int,
+    out: Path,
+    success_only: bool = True,
+    video: bool = True,
+    language: bool = False,
+    launcher: Launcher = HERE,
 ) -> Quality:
     """Write episodes from seeds `seed`, `seed + 1`, ... and `collect.json`; a killed run goes on where it was.
 
     Args:
-        scenario: who demonstrates what; neither its number of worlds nor `workers` changes what is written.
+        scenario: who demonstrates what; neither its number of worlds nor `launcher` changes what is written.
         num_episodes: episodes to keep.
         seed: of the first attempt.
         out: folder of the dataset.
         success_only: keep successes only; else whatever happens.
-        workers: processes that simulate.
+        video: store what cameras see as videos; else as PNG in the data files.
+        language: write LeRobot's language columns too, see `robolearn.data.language`.
+        launcher: who simulates.
 
     Raises:
-        UserError: the folder is of another collection, the expert does not succeed, or there are cameras.
+        UserError: the folder is of another collection, the expert does not succeed, or pictures make no video.
     """
+    from robolearn.data.episode_checks import require_writable
     from robolearn.data.writer import DatasetWriter
 
-    if scenario.env.cameras:
-        raise UserError("pictures cannot be written into a dataset: collect with env.cameras=[]")
     env, expert = replace(scenario, env=replace(scenario.env, num_envs=1, threads=1)).make()
     env.close()
+    require_writable(env.schema, video=video)
     if success_only and scenario.expert.failure is not None:
         raise UserError(f"expert.failure={scenario.expert.failure} is there to fail: add success_only=false")
     settings = {
@@ -69,10 +82,17 @@ def collect(
         "success_only": success_only,
     }
     claim(out, settings)
-    writer = DatasetWriter(out, env.schema, robot_type=scenario.robot.name, stage_names=env.stage_names)
+    writer = DatasetWriter(
+        out,
+        env.schema,
+        robot_type=scenario.robot.name,
+        stage_names=env.stage_names,
+        stage_sentences=[stage.sentence for stage in env.task.stages] if language else (),
+        video=video,
+    )
     if writer.num_episodes < num_episodes:
         _fill(
-            writer, scenario, expert, num_episodes=num_episodes, seed=seed, success_only=success_only, workers=workers
+            writer, scenario, expert, num_episodes=num_episodes, seed=seed, success_only=success_only, launcher=launcher
         )
     writer.finalize()
     data = EpisodeDataset.load(out)
@@ -89,11 +109,11 @@ def _fill(
     num_episodes: int,
     seed: int,
     success_only: bool,
-    workers: int,
+    launcher: Launcher,
 ) -> None:
     kept = EpisodeDataset.load(writer.root).columns if writer.num_episodes else {"seed": [seed - 1], "success": []}
     first, successes, fruitless = kept["seed"][-1] + 1, sum(kept["success"]), 0
-    attempts = attempt(scenario, first_seed=first, wanted=num_episodes - writer.num_episodes, workers=workers)
+    attempts = attempt(scenario, first_seed=first, wanted=num_episodes - writer.num_episodes, launcher=launcher)
     with progress("collect", num_episodes) as advance, closing(attempts):
         advance(writer.num_episodes)
         for episode in attempts:

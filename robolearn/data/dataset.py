@@ -1,21 +1,21 @@
-"""The low-dimensional channels of a LeRobot v3 dataset in memory."""
+"""A LeRobot v3 dataset for training: low-dimensional channels in memory, pictures decoded once."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from robolearn.data import layout
+from robolearn.data.images import ImageOptions, Images, Progress, chosen_features, is_picture, load_images, silent
 from robolearn.data.inferred_schema import infer_schema, with_action_bounds
+from robolearn.data.reading import read_episodes, read_frames, read_info, read_instructions, require_finite
 from robolearn.data.statistics import Statistics, compute_statistics
 from robolearn.data.windows import Windows
 from robolearn.errors import UserError
@@ -36,6 +36,9 @@ class EpisodeDataset:
         ends: [episodes] one past the last frame.
         tasks: the language instruction of each episode.
         columns: further values per episode, e.g. "seed", "success".
+        images: picture channels, uint8 [frames, height, width, 3] each for RGB.
+        instructions: all instructions of the dataset.
+        task_index: [frames] place in `instructions`; LeRobot lets it change within an episode.
     """
 
     root: Path
@@ -46,36 +49,54 @@ class EpisodeDataset:
     ends: NDArray[np.int64]
     tasks: tuple[str, ...]
     columns: dict[str, list[Any]]
+    images: dict[str, Images] = field(default_factory=dict)
+    instructions: tuple[str, ...] = ()
+    task_index: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
 
     @classmethod
-    def load(cls, root: Path) -> Self:
-        """Read a dataset; image and video channels are left out.
+    def load(cls, root: Path, *, images: ImageOptions | None = None, progress: Progress = silent) -> Self:
+        """Read a dataset.
 
         A dataset of another writer has no units ("unknown") and no bounds; the action's are then taken from the data.
 
+        Args:
+            root: the dataset's folder.
+            images: how picture channels are loaded; None leaves them out.
+            progress: shows how many pictures are decoded, e.g. `robolearn.commands.common.progress`.
+
         Raises:
-            UserError: the folder is missing, is no LeRobot v3 dataset, has no episodes, lacks frames, or holds a NaN.
+            UserError: the folder is missing, is no LeRobot v3 dataset, has no episodes, lacks frames or pictures, or
+                holds a NaN; a picture channel is wanted that is none or that cannot be decoded.
         """
         root = Path(root)
-        info = _read_info(root)
-        episodes = _read_episodes(root)
+        info = read_info(root)
+        episodes = read_episodes(root)
         starts = np.array(episodes["dataset_from_index"], np.int64)
         ends = np.array(episodes["dataset_to_index"], np.int64)
         own = root / layout.OWN_SCHEMA
-        schema = Schema.load(own) if own.exists() else infer_schema(info["features"], fps=info["fps"])
-        stage_names = json.loads(own.read_text())["stage_names"] if own.exists() else ()
-        channels = _read_channels(root, schema, int(ends[-1]))
-        _require_finite(channels, ends)
+        stored = Schema.load(own) if own.exists() else infer_schema(info["features"], fps=info["fps"])
+        low = [key for key, feature in stored.features.items() if not is_picture(feature)]
+        columns = read_frames(root, [*low, "task_index"], num_frames=int(ends[-1]))
+        channels = {key: columns[key].astype(np.float32) for key in low}
+        require_finite(channels, ends)
+        options = ImageOptions(keys=()) if images is None else images
+        pictures = chosen_features(stored, options)
+        features = {key: pictures.get(key, f) for key, f in stored.features.items() if key in low or key in pictures}
         reserved = ("tasks", "length", "dataset_", "data/", "meta/", "stats/", "videos/")
         return cls(
             root=root,
-            schema=with_action_bounds(schema, channels["action"]),
-            stage_names=tuple(stage_names),
+            schema=with_action_bounds(Schema(features, stored.fps), channels["action"]),
+            stage_names=tuple(json.loads(own.read_text())["stage_names"]) if own.exists() else (),
             channels=channels,
             starts=starts,
             ends=ends,
             tasks=tuple(tasks[0] for tasks in episodes["tasks"]),
             columns={key: values for key, values in episodes.items() if not key.startswith(reserved)},
+            images=load_images(
+                root, stored, pictures, info=info, episodes=episodes, options=options, progress=progress
+            ),
+            instructions=read_instructions(root),
+            task_index=columns["task_index"][:, 0],
         )
 
     @property
@@ -90,11 +111,11 @@ class EpisodeDataset:
 
     @cached_property
     def statistics(self) -> Statistics:
-        """LeRobot-style statistics of every channel over all frames."""
+        """LeRobot-style statistics of every low-dimensional channel over all frames."""
         return compute_statistics(self.channels)
 
     def episode(self, index: int) -> dict[str, NDArray[np.float32]]:
-        """Return the channels of one episode, [T, n] each."""
+        """Return the low-dimensional channels of one episode, [T, n] each."""
         span = slice(self.starts[index], self.ends[index])
         return {key: values[span] for key, values in self.channels.items()}
 
@@ -116,74 +137,48 @@ class EpisodeDataset:
             ends=ends,
             tasks=tuple(self.tasks[i] for i in episodes),
             columns={key: [values[i] for i in episodes] for key, values in self.columns.items()},
+            images={key: values.select(frames) for key, values in self.images.items()},
+            task_index=self.task_index[frames],
         )
 
-    def windows(self, n_obs_steps: int, horizon: int, *, normalizer: Normalizer | None = None) -> Windows:
+    def split(self, share: float, *, seed: int) -> tuple[Self, Self]:
+        """Divide the episodes at random into a set to train on and one to validate with.
+
+        Args:
+            share: of the episodes that go to the second set, rounded; each set gets at least one.
+            seed: decides which.
+
+        Raises:
+            UserError: the share is not between 0 and 1, or there is but one episode.
+        """
+        if not 0 < share < 1 or self.num_episodes < 2:
+            raise UserError(
+                f"{self.num_episodes} episodes cannot be split with a share of {share}: "
+                "take a share between 0 and 1 of at least 2 episodes"
+            )
+        count = min(max(round(share * self.num_episodes), 1), self.num_episodes - 1)
+        order = np.random.default_rng(seed).permutation(self.num_episodes)
+        return self.select(sorted(order[count:])), self.select(sorted(order[:count]))
+
+    def windows(
+        self, n_obs_steps: int, horizon: int, *, normalizer: Normalizer | None = None, tasks: bool = False
+    ) -> Windows:
         """Return the training windows around every frame, over the observation channels and the action.
 
         Args:
             n_obs_steps: frames of history, the current one included.
             horizon: actions from the current one on.
-            normalizer: applied to all frames at once, so that batches cost nothing more.
+            normalizer: applied to the low-dimensional channels of all frames at once; batches cost no more.
+            tasks: whether batches have "task_index", the place in `instructions`.
         """
-        keys = (*self.schema.observation_keys, "action")
-        chosen = {key: self.channels[key] for key in keys}
+        low = {key: self.channels[key] for key in (*self.schema.observation_keys, "action") if key in self.channels}
         if normalizer is not None:
-            chosen = {key: normalizer[key](values) for key, values in chosen.items()}
-        return Windows(chosen, starts=self.starts, ends=self.ends, n_obs_steps=n_obs_steps, horizon=horizon)
-
-
-def _read_info(root: Path) -> dict[str, Any]:
-    if not root.is_dir():
-        raise UserError(f"there is no dataset folder {root}: check the path, or collect one with `robolearn collect`")
-    path = root / layout.INFO
-    if not path.exists():
-        raise UserError(f"{root} is not a LeRobot dataset, for it has no {layout.INFO}: give the dataset's own folder")
-    info: dict[str, Any] = json.loads(path.read_text())
-    version = str(info.get("codebase_version"))
-    if not version.startswith("v3"):
-        raise UserError(f"{root} is a LeRobot dataset of version {version}: convert it to v3.0 with LeRobot first")
-    return info
-
-
-def _read_episodes(root: Path) -> dict[str, list[Any]]:
-    files = sorted(root.glob("meta/episodes/*/*.parquet"))
-    # the shape of statistics differs between channels and is not needed here
-    names = [[n for n in pq.read_schema(file).names if not n.startswith("stats/")] for file in files]
-    tables = [pq.read_table(file, columns=columns) for file, columns in zip(files, names, strict=True)]
-    if not tables or not sum(len(table) for table in tables):
-        raise UserError(f"the dataset {root} has zero episodes: collect some first")
-    episodes: dict[str, list[Any]] = pa.concat_tables(tables, promote_options="permissive").to_pydict()
-    return episodes
-
-
-def _read_channels(root: Path, schema: Schema, num_frames: int) -> dict[str, NDArray[np.float32]]:
-    files = sorted(root.glob("data/*/*.parquet"))
-    tables = [pq.read_table(file, columns=[*schema, "index"]) for file in files]
-    found = sum(len(table) for table in tables)
-    # more frames than the metadata lists are what a killed writer left
-    if found < num_frames:
-        raise UserError(f"the dataset {root} lacks {num_frames - found} of its {num_frames} frames: copy data/ anew")
-    table = pa.concat_tables(tables).slice(0, num_frames)
-    if not np.array_equal(table["index"].to_numpy(), np.arange(num_frames)):
-        raise UserError(
-            f"the data files of {root} are not in the order of their `index` column: write the dataset anew"
+            low = {key: normalizer[key](values) for key, values in low.items()}
+        return Windows(
+            {**low, **{key: self.images[key] for key in self.schema.observation_keys if key in self.images}},
+            starts=self.starts,
+            ends=self.ends,
+            n_obs_steps=n_obs_steps,
+            horizon=horizon,
+            task_index=self.task_index if tasks else None,
         )
-    return {key: _to_array(table[key], *feature.shape) for key, feature in schema.features.items()}
-
-
-def _to_array(column: pa.ChunkedArray, width: int) -> NDArray[np.float32]:
-    array = column.combine_chunks()
-    while isinstance(array, pa.FixedSizeListArray | pa.ListArray):
-        array = array.flatten()
-    return array.to_numpy(zero_copy_only=False).astype(np.float32).reshape(-1, width)
-
-
-def _require_finite(channels: Mapping[str, NDArray[np.float32]], ends: NDArray[np.int64]) -> None:
-    for key, values in channels.items():
-        bad = np.flatnonzero(~np.isfinite(values).all(axis=1))
-        if bad.size:
-            episode = int(np.searchsorted(ends, bad[0], side="right"))
-            raise UserError(
-                f"channel '{key}' holds NaN or infinity in episode {episode}: remove that episode or record it anew"
-            )

@@ -14,10 +14,14 @@ from robolearn.errors import UserError
 from robolearn.schema import BOOKKEEPING, Feature, Schema
 
 UNKNOWN_UNIT = "unknown"
+AXES = ("height", "width", "channels")
+ENCODED = ("image", "video")
 
 
 def infer_schema(features: Mapping[str, Mapping[str, Any]], *, fps: int) -> Schema:
-    """Return the schema of the numeric channels with one axis, in the dataset's order.
+    """Return the schema of the numeric channels with one axis and of the pictures, in the dataset's order.
+
+    Pictures have the shape [height, width, channels], whatever order the dataset claims: LeRobot decodes them alike.
 
     Raises:
         UserError: there is no such channel called `action`.
@@ -25,9 +29,9 @@ def infer_schema(features: Mapping[str, Mapping[str, Any]], *, fps: int) -> Sche
     channels = {
         key: _feature(key, feature)
         for key, feature in features.items()
-        if key not in BOOKKEEPING and _is_vector(feature)
+        if key not in BOOKKEEPING and (_is_vector(feature) or _is_picture(feature))
     }
-    if "action" not in channels:
+    if "action" not in channels or len(channels["action"].shape) != 1:
         raise UserError("the dataset has no channel 'action' of numbers: only action-labelled datasets can be used")
     return Schema(channels, fps=int(fps))
 
@@ -46,6 +50,9 @@ def with_action_bounds(schema: Schema, action: NDArray[np.float32]) -> Schema:
 
 
 def _feature(key: str, feature: Mapping[str, Any]) -> Feature:
+    if _is_picture(feature):
+        unit = "1" if feature["dtype"] in ENCODED else UNKNOWN_UNIT
+        return Feature(str(feature["dtype"]), _picture_shape(feature), AXES, (unit,) * 3, _role(key))
     width = int(feature["shape"][0])
     names = _names(feature.get("names"))
     if len(names) != width:
@@ -54,9 +61,22 @@ def _feature(key: str, feature: Mapping[str, Any]) -> Feature:
 
 
 def _is_vector(feature: Mapping[str, Any]) -> bool:
-    if feature["dtype"] in ("image", "video", "string", "language") or len(feature["shape"]) != 1:
-        return False
-    return np.dtype(feature["dtype"]).kind in "biuf"
+    return len(feature["shape"]) == 1 and _is_number(feature["dtype"])
+
+
+def _is_picture(feature: Mapping[str, Any]) -> bool:
+    return len(feature["shape"]) == 3 and (feature["dtype"] in ENCODED or _is_number(feature["dtype"]))
+
+
+def _is_number(dtype: str) -> bool:
+    return dtype not in (*ENCODED, "string", "language") and np.dtype(dtype).kind in "biuf"
+
+
+def _picture_shape(feature: Mapping[str, Any]) -> tuple[int, int, int]:
+    first, second, third = (int(n) for n in feature["shape"])
+    if feature["dtype"] in ENCODED and first in (1, 3) and third not in (1, 3):
+        return second, third, first
+    return first, second, third
 
 
 def _role(key: str) -> str:

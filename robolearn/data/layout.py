@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +15,13 @@ TASKS = "meta/tasks.parquet"
 OWN_SCHEMA = "meta/robolearn_schema.json"
 DATA_TEMPLATE = "data/chunk-{chunk_index:03d}/file-{file_index:03d}.parquet"
 EPISODES_TEMPLATE = "meta/episodes/chunk-{chunk_index:03d}/file-{file_index:03d}.parquet"
+VIDEO_TEMPLATE = "videos/{video_key}/chunk-{chunk_index:03d}/file-{file_index:03d}.mp4"
 
 # Under "observation." because LeRobot's converters drop columns of unknown prefix; a label all the same.
 STAGE = "observation.stage"
 STAGE_FEATURE = Feature("int64", (1,), ("stage",), ("1",), "annotation")
+
+PICTURE_TYPES = ("image", "video")  # dtypes of RGB pictures, in a schema and in LeRobot's features
 
 BOOKKEEPING_FEATURES: dict[str, dict[str, Any]] = {
     "timestamp": {"dtype": "float32", "shape": [1], "names": None},
@@ -40,22 +42,6 @@ def episodes_file(root: Path, number: int) -> Path:
     return root / EPISODES_TEMPLATE.format(chunk_index=number // CHUNK_SIZE, file_index=number % CHUNK_SIZE)
 
 
-def info(
-    *, fps: int, robot_type: str, features: Mapping[str, Any], episodes: int, frames: int, tasks: int
-) -> dict[str, Any]:
-    """Return the content of `info.json`."""
-    return {
-        "codebase_version": VERSION,
-        "fps": fps,
-        "features": {**features, **BOOKKEEPING_FEATURES},
-        "total_episodes": episodes,
-        "total_frames": frames,
-        "total_tasks": tasks,
-        "chunks_size": CHUNK_SIZE,
-        "data_files_size_in_mb": 100,
-        "video_files_size_in_mb": 200,
-        "data_path": DATA_TEMPLATE,
-        "video_path": None,
-        "robot_type": robot_type,
-        "splits": {"train": f"0:{episodes}"},
-    }
+def video_file(root: Path, key: str, number: int) -> Path:
+    """Return the path of the n-th video of a channel."""
+    return root / VIDEO_TEMPLATE.format(video_key=key, chunk_index=number // CHUNK_SIZE, file_index=number % CHUNK_SIZE)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 from numpy.typing import NDArray
 
+from robolearn.data.images import Images
 from robolearn.errors import UserError
 
 Batch = dict[str, NDArray[np.generic]]
@@ -21,21 +22,23 @@ class Windows:
 
     def __init__(
         self,
-        channels: Mapping[str, NDArray[np.float32]],
+        channels: Mapping[str, NDArray[np.float32] | Images],
         *,
         starts: NDArray[np.int64],
         ends: NDArray[np.int64],
         n_obs_steps: int,
         horizon: int,
+        task_index: NDArray[np.int64] | None = None,
     ) -> None:
-        """Prepare windows over channels [frames, n], "action" among them.
+        """Prepare windows over channels, "action" among them.
 
         Args:
-            channels: arrays by channel; every one but "action" is an observation.
+            channels: arrays [frames, n] or pictures by channel; every one but "action" is an observation.
             starts: [episodes] first frame of each episode; episodes follow each other without gap.
             ends: [episodes] one past the last.
             n_obs_steps: frames of history, the current one included.
             horizon: actions from the current one on.
+            task_index: [frames] number of each frame's instruction, if batches shall have it.
         """
         if n_obs_steps < 1 or horizon < 1:
             raise UserError(f"n_obs_steps ({n_obs_steps}) and horizon ({horizon}) must be at least 1")
@@ -45,6 +48,7 @@ class Windows:
         self._last = np.repeat(ends - 1, lengths)[:, None]
         self._past = np.arange(1 - n_obs_steps, 1)
         self._future = np.arange(horizon)
+        self._task_index = task_index
 
     def __len__(self) -> int:
         """Number of windows: one per frame."""
@@ -54,15 +58,22 @@ class Windows:
         """Return the windows around these frames.
 
         Returns:
-            Each observation [B, n_obs_steps, n], oldest first; "action" [B, horizon, n]; "action_is_pad" [B, horizon].
+            Each observation [B, n_obs_steps, n], oldest first; "action" [B, horizon, n]; "action_is_pad" [B, horizon];
+            "task_index" [B] if wanted.
+
+            RGB pictures are uint8 [B, n_obs_steps, height, width, 3], as the simulator and cameras give them: a quarter
+            of the bytes of float32 on their way to the device, where the policy scales them. To torch,
+            `torch.from_numpy(x).permute(0, 1, 4, 2, 3)` is a view in channels-last order, which convolutions prefer.
         """
         now = frames[:, None]
         past = np.maximum(now + self._past, self._first[frames])
         future = now + self._future
         last = self._last[frames]
-        result: Batch = {key: values[past] for key, values in self.channels.items() if key != "action"}
-        result["action"] = self.channels["action"][np.minimum(future, last)]
+        result: Batch = {key: _take(values, past) for key, values in self.channels.items() if key != "action"}
+        result["action"] = _take(self.channels["action"], np.minimum(future, last))
         result["action_is_pad"] = future > last
+        if self._task_index is not None:
+            result["task_index"] = self._task_index[frames]
         return result
 
     def shuffled(self, batch_size: int, *, seed: int) -> Callable[[int], Batch]:
@@ -84,3 +95,7 @@ class Windows:
             return self.batch(order[1][place * size : (place + 1) * size])
 
         return batch_of
+
+
+def _take(values: NDArray[np.float32] | Images, frames: NDArray[np.integer]) -> NDArray[np.generic]:
+    return values.take(frames) if isinstance(values, Images) else values.take(frames, axis=0)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from html import escape
 from pathlib import Path
@@ -11,15 +10,11 @@ from typing import TYPE_CHECKING
 
 from robolearn.eval.charts import Chart, Histogram, colour, draw_chart, draw_histogram
 from robolearn.eval.metrics import SuccessRate, percentiles
+from robolearn.eval.page import IMAGE, facts, figure, head, numbers, page, section, table
 from robolearn.eval.results import replace_text
-from robolearn.eval.style import CSS
 
 if TYPE_CHECKING:
     from rich.console import Console
-
-IMAGE = re.compile(r"data:image/(png|jpeg|svg\+xml);base64,[A-Za-z0-9+/=]+")
-# nothing is fetched and nothing runs, whatever a name or a configuration contains
-POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 
 
 @dataclass(frozen=True)
@@ -105,25 +100,17 @@ def write_report(path: Path, report: Report) -> None:
 def to_html(report: Report) -> str:
     """Return the whole page."""
     parts = (
-        _section("Success", _success(report)),
-        _section("Learning curves", _charts([chart for chart in report.charts if chart.series])),
-        _section("Episodes", "".join(map(_strip, report.strips))),
-        _section(
+        section("Success", _success(report)),
+        section("Learning curves", _charts([chart for chart in report.charts if chart.series])),
+        section("Episodes", "".join(map(_strip, report.strips))),
+        section(
             "Real-time behaviour", _loops(report.loops) + _histograms([h for h in report.histograms if len(h.values)])
         ),
-        _section("Wall time", _durations(report.durations)),
-        _section("Environment", _facts(report.environment)),
+        section("Wall time", _durations(report.durations)),
+        section("Environment", facts(report.environment)),
         _configuration(report.configuration),
     )
-    title = escape(report.title)
-    summary = f"<p>{escape(report.summary)}</p>" if report.summary else ""
-    return (
-        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{title}</title>\n<style>{CSS}</style>\n</head>\n<body>\n<main>\n"
-        f"<header><h1>{title}</h1>{summary}</header>\n{''.join(parts)}</main>\n</body>\n</html>\n"
-    )
+    return page(report.title, "".join(parts), summary=report.summary)
 
 
 def print_table(rows: Sequence[Row], console: Console | None = None) -> None:
@@ -152,39 +139,13 @@ def print_table(rows: Sequence[Row], console: Console | None = None) -> None:
     (console or DefaultConsole()).print(table)
 
 
-def _section(title: str, body: str) -> str:
-    return f"<section><h2>{escape(title)}</h2>{body}</section>\n" if body else ""
-
-
-def _table(kind: str, headers: Sequence[str], rows: Iterable[str]) -> str:
-    head = "".join(f'<th scope="col"{_align(h)}>{escape(h.strip())}</th>' for h in headers)
-    return (
-        f'<div class="scroll"><table class="{kind}"><thead><tr>{head}</tr></thead>'
-        f"<tbody>{''.join(rows)}</tbody></table></div>"
-    )
-
-
-def _align(header: str) -> str:
-    """Headers that begin with a space stand over numbers, at the right."""
-    return ' class="n"' if header.startswith(" ") else ""
-
-
-def _numbers(*values: str) -> str:
-    return "".join(f'<td class="n">{escape(value)}</td>' for value in values)
-
-
-def _head(name: str, note: str = "") -> str:
-    below = f'<span class="note">{escape(note)}</span>' if note else ""
-    return f'<th scope="row">{escape(name)}{below}</th>'
-
-
 def _success(report: Report) -> str:
     findings = "".join(f"<li>{escape(sentence)}</li>" for sentence in report.findings)
     listed = f'<ul class="findings">{findings}</ul>' if findings else ""
     if not report.rows:
         return listed
     headers = ("Policy", "0 to 1, with 95 % interval", " Rate", " 95 % interval", " Episodes")
-    return _table("success", headers, map(_success_row, report.rows)) + listed
+    return table("success", headers, map(_success_row, report.rows)) + listed
 
 
 def _success_row(row: Row) -> str:
@@ -193,13 +154,8 @@ def _success_row(row: Row) -> str:
         f'<div class="range" aria-hidden="true"><i style="left:{low:.2%};width:{high - low:.2%}"></i>'
         f'<b style="left:{rate:.2%}"></b></div>'
     )
-    numbers = _numbers(f"{rate:.2f}", f"{low:.2f} to {high:.2f}", f"{row.success.successes}/{row.success.episodes}")
-    return f'<tr>{_head(row.name, row.note)}<td class="plot">{plot}</td>{numbers}</tr>'
-
-
-def _figure(title: str, body: str, note: str) -> str:
-    below = f"<figcaption>{escape(note)}</figcaption>" if note else ""
-    return f"<figure><h3>{escape(title)}</h3>{body}{below}</figure>"
+    cells = numbers(f"{rate:.2f}", f"{low:.2f} to {high:.2f}", f"{row.success.successes}/{row.success.episodes}")
+    return f'<tr>{head(row.name, row.note)}<td class="plot">{plot}</td>{cells}</tr>'
 
 
 def _charts(charts: Sequence[Chart]) -> str:
@@ -207,7 +163,7 @@ def _charts(charts: Sequence[Chart]) -> str:
     for i, chart in enumerate(charts):
         names = "".join(f'<li style="--c:{colour(k)}">{escape(s.label)}</li>' for k, s in enumerate(chart.series))
         body = f'<ul class="legend">{names}</ul>{draw_chart(chart, key=f"c{i}")}'
-        drawn.append(_figure(chart.title, body, chart.note))
+        drawn.append(figure(chart.title, body, chart.note))
     return f'<div class="charts">{"".join(drawn)}</div>' if drawn else ""
 
 
@@ -217,7 +173,7 @@ def _histograms(histograms: Sequence[Histogram]) -> str:
         levels = percentiles(histogram.values, (50, 99, 100))
         figures = f"{len(histogram.values)} values: median {levels['p50']:.3g}, 99 % below {levels['p99']:.3g}, "
         note = f"{figures}largest {levels['p100']:.3g}. {histogram.note}".strip()
-        drawn.append(_figure(histogram.title, draw_histogram(histogram, key=f"h{i}"), note))
+        drawn.append(figure(histogram.title, draw_histogram(histogram, key=f"h{i}"), note))
     return f'<div class="charts">{"".join(drawn)}</div>' if drawn else ""
 
 
@@ -226,13 +182,13 @@ def _loops(loops: Sequence[LoopStatistics]) -> str:
         return ""
     headers = ("Loop", " Period", " Cycles", " Lateness p50", " p99", " max", " Missed")
     rows = (
-        f"<tr>{_head(loop.name)}"
-        + _numbers(f"{loop.period_ms:g} ms", str(loop.cycles), f"{loop.p50_ms:.2f} ms", f"{loop.p99_ms:.2f} ms")
-        + _numbers(f"{loop.max_ms:.2f} ms", str(loop.missed))
+        f"<tr>{head(loop.name)}"
+        + numbers(f"{loop.period_ms:g} ms", str(loop.cycles), f"{loop.p50_ms:.2f} ms", f"{loop.p99_ms:.2f} ms")
+        + numbers(f"{loop.max_ms:.2f} ms", str(loop.missed))
         + "</tr>"
         for loop in loops
     )
-    return _table("loops", headers, rows)
+    return table("loops", headers, rows)
 
 
 def _strip(strip: Strip) -> str:
@@ -246,12 +202,12 @@ def _durations(durations: Sequence[Duration]) -> str:
         return ""
     longest, total = max(d.seconds for d in durations), sum(d.seconds for d in durations)
     rows = [
-        f'<tr>{_head(d.name, d.note)}<td class="plot"><div class="bar" style="width:{d.seconds / (longest or 1):.2%}">'
-        f"</div></td>{_numbers(clock(d.seconds))}</tr>"
+        f'<tr>{head(d.name, d.note)}<td class="plot"><div class="bar" style="width:{d.seconds / (longest or 1):.2%}">'
+        f"</div></td>{numbers(clock(d.seconds))}</tr>"
         for d in durations
     ]
-    rows.append(f'<tr class="total">{_head("total")}<td></td>{_numbers(clock(total))}</tr>')
-    return _table("durations", ("Step", "", " Time"), rows)
+    rows.append(f'<tr class="total">{head("total")}<td></td>{numbers(clock(total))}</tr>')
+    return table("durations", ("Step", "", " Time"), rows)
 
 
 def clock(seconds: float) -> str:
@@ -260,11 +216,6 @@ def clock(seconds: float) -> str:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes} min {rest:02d} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
-
-
-def _facts(facts: Mapping[str, str]) -> str:
-    items = "".join(f"<dt>{escape(key)}</dt><dd>{escape(value)}</dd>" for key, value in facts.items())
-    return f"<dl>{items}</dl>" if items else ""
 
 
 def _configuration(yaml: str) -> str:

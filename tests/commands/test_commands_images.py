@@ -3,7 +3,6 @@
 import mujoco
 import numpy as np
 
-from robolearn.cli import main
 from robolearn.commands.common import evaluate
 from robolearn.commands.strips import draw
 from robolearn.commands.view import RandomActor
@@ -20,12 +19,6 @@ def test_a_configuration_names_the_cameras():
         assert observation[f"observation.images.{name}"].shape == (1, 20, 20, 3)
     env.close()
     assert build("collect", compose("collect", [])).env.cameras == []
-
-
-def test_collecting_pictures_is_refused_before_anything_is_simulated(tmp_path, capsys):
-    assert main(["collect", "env=images", f"out={tmp_path / 'demos'}"]) == 2
-    assert "pictures cannot be written into a dataset: collect with env.cameras=[]" in capsys.readouterr().err
-    assert not (tmp_path / "demos").exists()
 
 
 def test_recorded_poses_hold_the_fixtures():

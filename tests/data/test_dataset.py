@@ -1,4 +1,4 @@
-"""Datasets in memory: other writers' sets, windows, and clear refusals."""
+"""Datasets in memory: other writers' sets, selections, and clear refusals."""
 
 import json
 
@@ -6,12 +6,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from robolearn.data import layout, stages
 from robolearn.data.dataset import EpisodeDataset
-from robolearn.data.windows import Windows
+from robolearn.data.reading import data_files
 from robolearn.data.writer import DatasetWriter
 from robolearn.errors import UserError
 from robolearn.normalize import Normalizer
@@ -76,56 +74,34 @@ def test_dataset_that_lerobot_wrote(tmp_path):
     assert dataset.schema.action.high == pytest.approx((actions[:, 0].max(), 1.5))
 
 
-@settings(max_examples=40, deadline=None)
-@given(
-    lengths=st.lists(st.integers(1, 9), min_size=1, max_size=5),
-    n_obs_steps=st.integers(1, 4),
-    horizon=st.integers(1, 6),
-)
-def test_windows_never_cross_episodes(lengths, n_obs_steps, horizon):
-    ends = np.cumsum(lengths)
-    starts = ends - lengths
-    frames = np.arange(ends[-1], dtype=np.float32)[:, None]
-    windows = Windows(
-        {"observation.state": frames, "action": frames},
-        starts=starts,
-        ends=ends,
-        n_obs_steps=n_obs_steps,
-        horizon=horizon,
-    )
-    batch = windows.batch(np.arange(len(windows)))
-    for start, end in zip(starts, ends, strict=True):
-        for t in range(start, end):
-            past = [max(t - k, start) for k in reversed(range(n_obs_steps))]
-            future = [t + k for k in range(horizon)]
-            assert batch["observation.state"][t, :, 0].tolist() == past
-            assert batch["action"][t, :, 0].tolist() == [min(k, end - 1) for k in future]
-            assert batch["action_is_pad"][t].tolist() == [k >= end for k in future]
-
-
-def test_shuffled_batches(tmp_path):
-    windows = write(tmp_path, lengths=(6, 4)).windows(1, 2)
-    draw, again = windows.shuffled(5, seed=1), windows.shuffled(5, seed=1)
-
-    def seen(batches):
-        return [float(x) for batch in batches for x in batch["action"][:, 0, 0]]
-
-    every = sorted(seen([windows.batch(np.arange(10))]))
-    first, second = seen([draw(0), draw(1)]), seen([draw(2), draw(3)])
-    assert sorted(first) == every
-    assert sorted(second) == every
-    assert first != second
-    assert seen([again(3)]) == seen([draw(3)])  # a step's batch does not depend on those before
-    assert seen([windows.shuffled(5, seed=2)(0)]) != seen([draw(0)])
-    assert len(windows.shuffled(64, seed=0)(7)["action"]) == 10
-
-
 def test_normalised_windows(tmp_path):
     dataset = write(tmp_path)
     normalizer = Normalizer(dataset.schema, dataset.statistics)
     batch = dataset.windows(1, 1, normalizer=normalizer).batch(np.arange(9))
     np.testing.assert_allclose(batch["observation.state"].mean(axis=0), 0, atol=1e-6)
     np.testing.assert_allclose(batch["action"][:3, 0, 0], [0, 0.5, 1])
+
+
+def test_a_split_divides_the_episodes(tmp_path):
+    dataset = write(tmp_path, lengths=(1, 2, 3, 4, 5, 6, 7))
+
+    def episodes(part):
+        return [int(values[0]) // 100 for values in np.split(part.channels["action"][:, 0], part.starts[1:])]
+
+    train, validation = dataset.split(0.3, seed=1)
+    assert (train.num_episodes, validation.num_episodes) == (5, 2)
+    assert sorted(episodes(train) + episodes(validation)) == list(range(7))
+    assert validation.num_frames == sum(episode + 1 for episode in episodes(validation))
+    again = dataset.split(0.3, seed=1)[1]
+    assert episodes(again) == episodes(validation)
+    assert len({tuple(episodes(dataset.split(0.3, seed=seed)[1])) for seed in range(9)}) > 1
+    assert dataset.split(0.01, seed=0)[1].num_episodes == 1
+    assert dataset.split(0.99, seed=0)[0].num_episodes == 1
+    for bad in (0.0, 1.0, -0.1):
+        with pytest.raises(UserError, match="between 0 and 1"):
+            dataset.split(bad, seed=0)
+    with pytest.raises(UserError, match="1 episodes cannot be split"):
+        dataset.select([0]).split(0.5, seed=0)
 
 
 def test_stage_segments():
@@ -154,10 +130,10 @@ def test_refusals(tmp_path):
 
 def test_nan_names_channel_and_episode(tmp_path):
     write(tmp_path)
-    path = layout.data_file(tmp_path, 0)
+    path = data_files(tmp_path)[-1]
     table = pq.read_table(path)
     spoilt = table["action"].to_numpy().copy()
-    spoilt[7] = np.nan
+    spoilt[-2] = np.nan
     at = table.schema.get_field_index("action")
     pq.write_table(table.set_column(at, "action", pa.array(spoilt)), path)
     with pytest.raises(UserError, match=r"channel 'action' .* episode 1"):
@@ -166,7 +142,8 @@ def test_nan_names_channel_and_episode(tmp_path):
 
 def test_missing_frames(tmp_path):
     write(tmp_path)
-    path = layout.data_file(tmp_path, 0)
-    pq.write_table(pq.read_table(path).slice(0, 5), path)
-    with pytest.raises(UserError, match="lacks 4 of its 9 frames"):
+    path = data_files(tmp_path)[-1]
+    table = pq.read_table(path)
+    pq.write_table(table.slice(0, len(table) - 2), path)
+    with pytest.raises(UserError, match="lacks 2 of its 9 frames"):
         EpisodeDataset.load(tmp_path)

@@ -1,4 +1,4 @@
-"""What the writer puts on disk, LeRobot reads; what was finished survives a kill."""
+"""What the writer puts on disk, LeRobot reads; what was finished is found again."""
 
 import json
 from dataclasses import replace
@@ -8,45 +8,12 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from written_sets import STAGES, add, make_frames, make_schema, open_writer
 
 from robolearn.data import layout
 from robolearn.data.dataset import EpisodeDataset
-from robolearn.data.statistics import aggregate_statistics, compute_statistics
-from robolearn.data.writer import DatasetWriter
 from robolearn.errors import UserError
 from robolearn.schema import Feature, Schema, SchemaError
-
-STAGES = ("reach", "grasp", "lift")
-
-
-def make_schema() -> Schema:
-    def vector(n, role, **bounds):
-        return Feature("float32", (n,), tuple(f"x{i}" for i in range(n)), ("m",) * n, role, **bounds)
-
-    features = {
-        "observation.state": vector(3, "observation"),
-        "observation.environment_state": vector(2, "observation"),
-        "privileged.force": vector(1, "privileged"),
-        "action": vector(2, "action", low=(-1.0, -1.0), high=(1.0, 1.0)),
-    }
-    return Schema(features, fps=20)
-
-
-def make_frames(length: int, seed: int) -> dict:
-    rng = np.random.default_rng(seed)
-    return {key: rng.uniform(-1, 1, (length, *f.shape)).astype(np.float32) for key, f in make_schema().features.items()}
-
-
-def open_writer(root, **changes) -> DatasetWriter:
-    arguments = {"schema": make_schema(), "robot_type": "panda", "stage_names": STAGES, "episodes_per_file": 3}
-    arguments |= changes
-    return DatasetWriter(root, arguments.pop("schema"), **arguments)
-
-
-def add(writer: DatasetWriter, lengths, *, first: int = 0) -> None:
-    for i, length in enumerate(lengths, start=first):
-        stage = np.minimum(np.arange(length) // 3, 3)
-        writer.add_episode(make_frames(length, i), task=f"task {i % 2}", stage=stage, seed=i, success=i % 3 != 0)
 
 
 def test_lerobot_reads_every_sample_as_written(tmp_path):
@@ -89,22 +56,6 @@ def test_lerobot_reads_every_sample_as_written(tmp_path):
         assert row[f"{mode}_subtask_end_frames"] == [2, 5, 8]
 
 
-def test_lerobot_reward_model_reads_the_stages(tmp_path):
-    from lerobot.rewards.sarm.sarm_utils import find_stage_and_tau
-
-    writer = open_writer(tmp_path)
-    add(writer, [12])
-    writer.finalize()
-    row = pq.read_table(layout.episodes_file(tmp_path, 0)).to_pylist()[0]
-    spans = [row[f"dense_subtask_{c}"] for c in ("names", "start_frames", "end_frames")]
-    found = [find_stage_and_tau(t, 12, *spans, list(STAGES), {}) for t in range(12)]
-    assert [stage for stage, _ in found] == [0, 0, 0, 1, 1, 1, 2, 2, 2, 2, 2, 2]
-    assert [tau for _, tau in found[:3]] == [0.0, 0.5, 1.0]
-    assert all(tau == 0.999 for _, tau in found[9:])  # all stages done
-    shares = json.loads((tmp_path / "meta/temporal_proportions_dense.json").read_text())
-    assert shares == pytest.approx(dict.fromkeys(STAGES, 1 / 3))
-
-
 def test_abandoned_writer_leaves_finished_episodes_and_resumes(tmp_path):
     broken, whole = tmp_path / "broken", tmp_path / "whole"
     add(open_writer(whole), [4, 5, 6, 7, 8])
@@ -125,33 +76,6 @@ def test_abandoned_writer_leaves_finished_episodes_and_resumes(tmp_path):
     assert not list(broken.rglob("*.tmp"))
 
 
-@pytest.mark.parametrize("done", [2, 3])
-def test_data_without_metadata_is_dropped(tmp_path, done, monkeypatch):
-    """Killed between the data file and the episode's metadata, within a file (2) and at its end (3)."""
-    writer = open_writer(tmp_path)
-    add(writer, [4, 5, 6][:done])
-
-    class Killed(BaseException):
-        pass
-
-    def die(*_args, **_kwargs):
-        raise Killed
-
-    with monkeypatch.context() as patch:
-        patch.setattr("robolearn.data.writer._episode_schema", die)
-        with pytest.raises(Killed):
-            add(writer, [7], first=done)
-    loaded = EpisodeDataset.load(tmp_path)
-    assert loaded.num_episodes == done
-
-    resumed = open_writer(tmp_path)
-    assert resumed.num_episodes == done
-    add(resumed, [9], first=done)
-    loaded = EpisodeDataset.load(tmp_path)
-    assert loaded.num_episodes == done + 1
-    np.testing.assert_array_equal(loaded.episode(done)["action"], make_frames(9, done)["action"])
-
-
 @settings(max_examples=20, deadline=None)
 @given(lengths=st.lists(st.integers(1, 12), min_size=1, max_size=7), reopen=st.integers(0, 7))
 def test_round_trip(tmp_path_factory, lengths, reopen):
@@ -165,27 +89,9 @@ def test_round_trip(tmp_path_factory, lengths, reopen):
         for key, values in make_frames(length, i).items():
             np.testing.assert_array_equal(dataset.episode(i)[key], values)
         assert dataset.tasks[i] == f"task {i % 2}"
+    open_writer(root).finalize()
     written = json.loads((root / layout.STATISTICS).read_text())
     np.testing.assert_allclose(written["action"]["std"], dataset.statistics["action"]["std"], atol=1e-9)
-
-
-def test_statistics_are_lerobots(tmp_path):
-    from lerobot.datasets import compute_stats
-
-    rng = np.random.default_rng(0)
-    parts = [rng.normal(3.0, 2.0, (n, 3)).astype(np.float32) for n in (50, 200, 7)]
-    ours = [compute_statistics({"x": part}) for part in parts]
-    theirs = [{"x": compute_stats.get_feature_stats(part, axis=0, keepdims=False)} for part in parts]
-    pairs = zip([*ours, aggregate_statistics(ours)], [*theirs, compute_stats.aggregate_stats(theirs)], strict=True)
-    for mine, lerobots in pairs:
-        assert mine["x"].keys() == lerobots["x"].keys()
-        for name, value in lerobots["x"].items():
-            # their quantiles come from a histogram of 5000 bins
-            np.testing.assert_allclose(mine["x"][name], value, atol=5e-3, err_msg=name)
-            assert np.shape(mine["x"][name]) == np.shape(value)
-    exact = compute_statistics({"x": np.concatenate(parts)})["x"]
-    for name in ("mean", "std", "min", "max", "count"):
-        np.testing.assert_allclose(aggregate_statistics(ours)["x"][name], exact[name])
 
 
 @pytest.mark.parametrize(
@@ -219,13 +125,75 @@ def test_foreign_dataset_is_refused(tmp_path):
         open_writer(tmp_path)
 
 
-@pytest.mark.parametrize("dtype", ["image", "video", "float16"])
-def test_dtypes_that_are_not_written(tmp_path, dtype):
-    shape, names = ((8, 8, 3), ("height", "width", "channels")) if dtype != "float16" else ((1,), ("x",))
-    camera = Feature(dtype, shape, names, ("1",) * len(names), "observation")
-    schema = replace(make_schema(), features={**make_schema().features, "observation.images.top": camera})
-    with pytest.raises(UserError, match=r"images\.top.*float32"):
-        open_writer(tmp_path, schema=schema)
+def test_channels_that_lerobot_cannot_read_are_refused(tmp_path):
+    def vector(dtype, shape=(1,), names=("x",)):
+        return Feature(dtype, shape, names, ("1",) * len(names), "observation")
+
+    cases = [
+        ("observation.half", vector("float16"), "'observation.half' is float16; datasets are written with.* float32"),
+        ("observation.word", vector("str"), "'observation.word' is str"),
+        ("observation.scalar", vector("float32", ()), "one to 5 axes"),
+        ("observation/slash", vector("float32"), "slash"),
+    ]
+    for key, feature, words in cases:
+        with pytest.raises(UserError, match=words):
+            open_writer(tmp_path, schema=make_schema(more={key: feature}))
+    assert not list(tmp_path.iterdir())
+
+
+def test_small_data_files_are_merged(tmp_path):
+    writer = open_writer(tmp_path)
+    for done in range(8):
+        add(writer, [4], first=done)
+        files = sorted(path.name for path in (tmp_path / "data/chunk-000").iterdir())
+        merged, single = divmod(done + 1, 3)
+        assert files == [f"file-{k:03d}.parquet" for k in range(merged + single)]
+        assert len(list(tmp_path.glob("meta/episodes/*/*"))) == merged + (single > 0)
+    writer.finalize()
+    assert len(list(tmp_path.glob("data/*/*"))) == 3
+    rows = [row for path in sorted(tmp_path.glob("meta/episodes/*/*")) for row in pq.read_table(path).to_pylist()]
+    assert [row["data/file_index"] for row in rows] == [0, 0, 0, 1, 1, 1, 2, 2]
+    assert pq.ParquetFile(layout.data_file(tmp_path, 0)).num_row_groups == 3  # one for each episode
+    add(writer, [4, 4], first=8)
+    assert EpisodeDataset.load(tmp_path).columns["seed"] == list(range(10))
+
+
+def test_a_data_file_of_many_bytes_takes_no_further_episode(tmp_path, monkeypatch):
+    monkeypatch.setattr("robolearn.data.tail.FULL", 1)
+    add(open_writer(tmp_path), [4] * 3)
+    add(open_writer(tmp_path), [4], first=3)
+    assert len(list(tmp_path.glob("data/*/*"))) == len(list(tmp_path.glob("meta/episodes/*/*"))) == 4
+    assert EpisodeDataset.load(tmp_path).num_episodes == 4
+
+
+def test_info_counts_every_episode_at_once_and_statistics_follow(tmp_path):
+    writer, known = open_writer(tmp_path), []
+    for done in range(23):
+        add(writer, [4], first=done)
+        info = json.loads((tmp_path / layout.INFO).read_text())
+        assert (info["total_episodes"], info["total_frames"]) == (done + 1, 4 * (done + 1))
+        assert info["splits"] == {"train": f"0:{done + 1}"}
+        assert info["total_tasks"] == min(done + 1, 2)
+        known.append(json.loads((tmp_path / layout.STATISTICS).read_text())["action"]["count"][0] // 4)
+        assert known[-1] >= 8 / 9 * (done + 1) - 1
+    assert known[:9] == [1, 2, 3, 4, 5, 6, 7, 8, 9]
+    assert known[-1] == 22
+    writer.finalize()
+    assert json.loads((tmp_path / layout.STATISTICS).read_text())["action"]["count"] == [92]
+
+
+@pytest.mark.parametrize("lost", ["data/chunk-000/file-000.parquet", "data/chunk-000/file-001.parquet"])
+def test_a_lost_or_shortened_data_file_is_told(tmp_path, lost):
+    add(open_writer(tmp_path), [4, 4, 4, 4])
+    path = tmp_path / lost
+    table = pq.read_table(path)
+    path.unlink()
+    with pytest.raises(UserError, match=r"is missing, though the metadata lists it: delete"):
+        open_writer(tmp_path)
+    pq.write_table(table.slice(0, 3), path)
+    if "001" in lost:  # the only one that is read again
+        with pytest.raises(UserError, match="lacks frames of episodes"):
+            open_writer(tmp_path)
 
 
 def test_bad_episodes_are_refused_and_leave_the_set_alone(tmp_path):
@@ -257,6 +225,10 @@ def test_full_disk_is_told(tmp_path, monkeypatch):
     def full(*_args, **_kwargs):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("robolearn.data.writer.pq.write_table", full)
-    with pytest.raises(UserError, match="disk is full"):
-        add(writer, [4])
+    with monkeypatch.context() as patch:
+        patch.setattr("robolearn.data.episode_rows.pq.write_table", full)
+        with pytest.raises(UserError, match="disk is full"):
+            add(writer, [4])
+    assert writer.num_episodes == 0
+    add(writer, [4, 5])  # after some space was freed
+    assert EpisodeDataset.load(tmp_path).num_episodes == 2

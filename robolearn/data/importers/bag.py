@@ -1,0 +1,197 @@
+"""Read the messages of a rosbag2 recording that a contract asks for."""
+
+from __future__ import annotations
+
+import sys
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from robolearn.data.image_sources import fit
+from robolearn.data.importers.bag_contract import BagContract, Source
+from robolearn.data.importers.messages import PICTURES, AbsentError, numbers, picture
+from robolearn.data.importers.resample import SECOND, Times
+from robolearn.errors import UserError, nearest
+
+
+@dataclass(frozen=True)
+class Series:
+    """The messages of one source.
+
+    Attributes:
+        times: [n] in ns, in order.
+        values: [n, width]; of pictures, their places [n] among the topic's messages.
+        names: of the components; empty where they are pictures.
+        shape: of a picture; empty where they are numbers.
+    """
+
+    times: Times
+    values: NDArray[Any]
+    names: tuple[str, ...]
+    shape: tuple[int, ...]
+
+
+class _Collector:
+    """Takes the messages of one source as they come."""
+
+    def __init__(self, source: Source) -> None:
+        self.source = source
+        self.names = source.names or ()
+        self.times: list[int] = []
+        self.values: list[Any] = []
+        self.shape: tuple[int, ...] = ()
+        self._count = 0
+        self._lacking = ""  # what was wrong with messages that were left out, the best of them
+        self._missing = sys.maxsize  # names that it lacked
+
+    def add(self, message: Any, time: int) -> None:
+        """Note the value, unless the message is of other joints or has none."""
+        value: Any = self._count
+        self._count += 1
+        if message.__msgtype__ in PICTURES:
+            self.shape = self.shape or ((*self.source.size, 3) if self.source.size else picture(message).shape)
+        else:
+            value = self._numbers(message)
+        if value is not None:
+            self.values.append(value)
+            self.times.append(time)
+
+    def series(self) -> Series:
+        """Everything in the order of time.
+
+        Raises:
+            UserError: there is nothing.
+        """
+        if not self.values:
+            why = f" that can be used: {self._lacking}" if self._lacking else ": leave it out of the contract"
+            raise UserError(f"{self.source.topic} has no messages{why}")
+        times = np.array(self.times, np.int64)
+        order = np.argsort(times, kind="stable")
+        return Series(times[order], np.array(self.values)[order], () if self.shape else self.names, self.shape)
+
+    def _numbers(self, message: Any) -> NDArray[np.float64] | None:
+        try:
+            found = numbers(message, self.source.field)
+        except AbsentError as error:
+            self._lacking = str(error)
+            return None
+        self.names = self.names or found.names
+        if found.joints:
+            place = {name: i for i, name in enumerate(found.names)}
+            if missing := [name for name in self.names if name not in place]:
+                if len(missing) < self._missing:
+                    self._lacking = f"there is no '{missing[0]}' among {', '.join(found.names)}; correct `names`"
+                    self._missing = len(missing)
+                return None
+            return found.values[[place[name] for name in self.names]]
+        if len(found.values) != len(self.names):
+            raise UserError(
+                f"a message of {self.source.topic} has {len(found.values)} values, but there are {len(self.names)} "
+                "names: correct `names`, or `field`"
+            )
+        return found.values
+
+
+def read_series(path: Path, contract: BagContract) -> tuple[list[Series], str]:
+    """Return the messages of every source of the contract, in its order, and the recording's instruction.
+
+    Raises:
+        UserError: a topic is missing or silent, or a message lacks what is asked for.
+    """
+    collectors = [_Collector(source) for source in contract.sources]
+    task = contract.task
+    with open_bag(path) as reader:
+        wanted = defaultdict(list)
+        for collector in collectors:
+            wanted[collector.source.topic].append(collector)
+        for topic, message, time in _messages(reader, {*wanted, *filter(None, [contract.task_topic])}, path):
+            if topic == contract.task_topic and task is None:
+                task = str(message.data)
+            for collector in wanted[topic]:
+                collector.add(message, _stamp(message, topic) if contract.header_clock else time)
+    if task is None:
+        raise UserError(f"{path}: {contract.task_topic} has no messages: give task=... instead")
+    try:
+        return [collector.series() for collector in collectors], task
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from error
+
+
+def read_pictures(
+    path: Path, contract: BagContract, wanted: Mapping[int, set[int]], shapes: Mapping[int, tuple[int, ...]]
+) -> dict[int, dict[int, NDArray[np.uint8]]]:
+    """Decode some pictures of a recording.
+
+    Args:
+        path: the recording.
+        contract: whose sources are meant.
+        wanted: places among the topic's messages, by source.
+        shapes: [height, width, 3] of each source.
+
+    Returns:
+        By source and place.
+    """
+    result: dict[int, dict[int, NDArray[np.uint8]]] = {i: {} for i in wanted}
+    if not wanted:
+        return result
+    count: dict[str, int] = defaultdict(int)
+    with open_bag(path) as reader:
+        topics = {contract.sources[i].topic for i in wanted}
+        for topic, raw in _raw(reader, topics, path):
+            here = [i for i in wanted if contract.sources[i].topic == topic and count[topic] in wanted[i]]
+            if here:
+                pixels = picture(reader.deserialize(raw[2], raw[0].msgtype))
+                for i in here:
+                    result[i][count[topic]] = _sized(pixels, shapes[i], contract.sources[i])
+            count[topic] += 1
+    return result
+
+
+def _sized(pixels: NDArray[np.uint8], shape: tuple[int, ...], source: Source) -> NDArray[np.uint8]:
+    if source.size is None and pixels.shape != shape:
+        raise UserError(f"pictures of {source.topic} change their size: give `size: [height, width]` in the contract")
+    return fit(pixels, shape)
+
+
+@contextmanager
+def open_bag(path: Path) -> Iterator[Any]:
+    """Open a recording; messages without a definition in it are read as ROS 2 Jazzy defines them.
+
+    Raises:
+        UserError: it is damaged, or no recording.
+    """
+    from rosbags.highlevel import AnyReader, AnyReaderError
+    from rosbags.typesys import Stores, get_typestore
+
+    try:
+        with AnyReader([path], default_typestore=get_typestore(Stores.ROS2_JAZZY)) as reader:
+            yield reader
+    except AnyReaderError as error:
+        raise UserError(f"{path} cannot be read as a rosbag2 recording ({error}): copy it anew") from error
+
+
+def _raw(reader: Any, topics: set[str], path: Path) -> Iterator[tuple[str, Any]]:
+    known = {connection.topic for connection in reader.connections}
+    for topic in sorted(topics - known):
+        raise UserError(f"{path} has no topic '{topic}'{nearest(topic, known)}")
+    connections = [connection for connection in reader.connections if connection.topic in topics]
+    for entry in reader.messages(connections=connections):
+        yield entry[0].topic, entry
+
+
+def _messages(reader: Any, topics: set[str], path: Path) -> Iterator[tuple[str, Any, int]]:
+    for topic, (connection, time, data) in _raw(reader, topics, path):
+        yield topic, reader.deserialize(data, connection.msgtype), time
+
+
+def _stamp(message: Any, topic: str) -> int:
+    if not hasattr(message, "header"):
+        raise UserError(f"messages of {topic} have no header: use `clock: received`")
+    stamp = message.header.stamp
+    return int(stamp.sec) * SECOND + int(stamp.nanosec)

@@ -1,0 +1,127 @@
+"""rosbag2 recordings (MCAP or sqlite3), through a contract that says which topic becomes which channel."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from robolearn.data.importers.bag import Series, read_pictures, read_series
+from robolearn.data.importers.bag_contract import BagContract, read_bag_contract, spread
+from robolearn.data.importers.recordings import SOURCE, Recorded, Recordings, role_of
+from robolearn.data.importers.resample import SECOND, TooOldError, episodes
+from robolearn.data.inferred_schema import AXES
+from robolearn.errors import UserError
+from robolearn.schema import Feature, Schema, SchemaError
+
+Places = NDArray[np.intp]
+Pictures = Mapping[int, Mapping[int, NDArray[np.uint8]]]
+
+
+def find_bags(source: Path) -> list[Path]:
+    """Return the recordings in a folder: itself, or those in it by name."""
+    if (source / "metadata.yaml").exists():
+        return [source]
+    return sorted(path.parent for path in source.glob("*/metadata.yaml"))
+
+
+def read_bags(source: Path, contract: Path | None, *, task: str | None) -> Recordings:
+    """Open recordings; each gives an episode, or several where it is cut.
+
+    Args:
+        source: a rosbag2 folder, or a folder of several.
+        contract: YAML, see docs/data.md.
+        task: the instruction; None takes the contract's.
+
+    Raises:
+        UserError: there is no contract or no recording, a topic is missing or has no messages.
+    """
+    if contract is None:
+        raise UserError("a rosbag needs contract=FILE, which says what becomes which channel: see docs/data.md")
+    given = read_bag_contract(contract, task=task)
+    bags = find_bags(source)
+    if not bags:
+        raise UserError(f"{source} is no rosbag2 recording: there is no metadata.yaml in it or in its folders")
+    schema = make_schema(given, read_series(bags[0], given)[0])
+    return Recordings(schema, given.robot, len(bags), (convert(bag, given, schema) for bag in bags))
+
+
+def make_schema(contract: BagContract, series: Sequence[Series]) -> Schema:
+    """Return the channels that the messages of a recording make.
+
+    Raises:
+        UserError: a channel is of several pictures, or of pictures and numbers; names, units or bounds do not fit.
+    """
+    features = {key: _feature(contract, key, [series[i] for i in contract.channels[key]]) for key in contract.channels}
+    return Schema(features, contract.fps)
+
+
+def _feature(contract: BagContract, key: str, parts: Sequence[Series]) -> Feature:
+    if any(part.shape for part in parts):
+        if len(parts) > 1:
+            raise UserError(f"{contract.path}: channel '{key}' is of pictures: give it one topic")
+        return Feature("image", parts[0].shape, AXES, ("1",) * 3, role_of(key))
+    sources = [contract.sources[i] for i in contract.channels[key]]
+    names = tuple(name for part in parts for name in part.names)
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise UserError(f"{contract.path}: channel '{key}' has two components '{twice[0]}': give each topic `names`")
+    both = list(zip(sources, parts, strict=True))
+    units = tuple(unit for source, part in both for unit in spread(source.unit, len(part.names), f"'{key}'"))
+    bounds: list[tuple[float, ...] | None] = []
+    for given in ([source.low for source in sources], [source.high for source in sources]):
+        values = [spread(b, len(p.names), f"'{key}'") for b, p in zip(given, parts, strict=True) if b is not None]
+        bounds.append(tuple(v for value in values for v in value) if len(values) == len(parts) else None)
+    return Feature("float32", (len(names),), names, units, role_of(key), bounds[0], bounds[1])
+
+
+def convert(bag: Path, contract: BagContract, schema: Schema) -> list[Recorded]:
+    """Return the episodes of a recording.
+
+    Raises:
+        UserError: its messages make other channels than the schema's, or one comes too late and must not.
+    """
+    series, task = read_series(bag, contract)
+    try:
+        schema.require_same(make_schema(contract, series), what=str(bag))
+    except SchemaError as error:
+        raise UserError(f"the recordings differ: {error}") from error
+    found = [places for places in _resample(bag, contract, series) if len(places) >= contract.min_frames]
+    pictures = _decode(bag, contract, series, found)
+    return [
+        Recorded(
+            {key: _channel(contract.channels[key], series, pictures, places) for key in contract.channels},
+            task,
+            {SOURCE: bag.name},
+        )
+        for places in found
+    ]
+
+
+def _resample(bag: Path, contract: BagContract, series: Sequence[Series]) -> list[Places]:
+    times = [part.times for part in series]
+    try:
+        return episodes(times, [source.rule for source in contract.sources], fps=contract.fps)
+    except TooOldError as error:
+        source = contract.sources[error.channel]
+        seconds = (error.time - min(part[0] for part in times)) / SECOND
+        raise UserError(
+            f"{bag}: {source.topic} has no message within {source.rule.tolerance:g} s of the frame at {seconds:.3f} s: "
+            "raise `tolerance`, or set `too_old: cut` or `resample: drop` in the contract"
+        ) from error
+
+
+def _decode(bag: Path, contract: BagContract, series: Sequence[Series], found: Sequence[Places]) -> Pictures:
+    """Decode only the pictures that a frame takes."""
+    seen = [i for i, part in enumerate(series) if part.shape]
+    wanted = {i: {int(series[i].values[place]) for places in found for place in places[:, i]} for i in seen}
+    return read_pictures(bag, contract, wanted, {i: series[i].shape for i in seen})
+
+
+def _channel(parts: Sequence[int], series: Sequence[Series], pictures: Pictures, places: Places) -> NDArray[Any]:
+    if series[parts[0]].shape:
+        i = parts[0]
+        return np.stack([pictures[i][int(series[i].values[place])] for place in places[:, i]])
+    return np.concatenate([series[i].values[places[:, i]] for i in parts], axis=1).astype(np.float32)
