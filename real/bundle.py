@@ -13,15 +13,15 @@ from typing import Any
 
 from robolearn.acting import Correction
 from robolearn.action_space import ActionSpace, make_action_space
-from robolearn.bundle_format import FORMAT
+from robolearn.bundle_format import FORMAT, RESIDUAL, policy_graphs
 from robolearn.errors import UserError
 from robolearn.normalize import Normalizer
 from robolearn.protocols import Policy
-from robolearn.real.onnx_policy import OnnxCorrection, OnnxPolicy
+from robolearn.real.onnx_policy import OneGraphPolicy, OnnxCorrection, OnnxPolicy
 from robolearn.robot import RobotSpec
 from robolearn.schema import Schema, SchemaError
 
-REQUIRED = ("schema.json", "robot.json", "stats.json", "config.yaml", "velocity.onnx")
+REQUIRED = ("schema.json", "robot.json", "stats.json", "config.yaml")
 
 
 @dataclass(frozen=True)
@@ -81,12 +81,14 @@ def load_bundle(path: Path, *, verify: bool = True) -> Bundle:
         description, residual = manifest["policy"], manifest["residual"]
     except (KeyError, TypeError, ValueError) as error:
         raise UserError(f"bundle {path} is damaged: {error}; export it again") from error
-    policy = OnnxPolicy(path / "velocity.onnx", schema=schema, normalizer=normalizer, description=description)
+    policy: Policy
+    if description["sampler"] is None:
+        policy = OneGraphPolicy(path, schema=schema, description=description)
+    else:
+        policy = OnnxPolicy(path, schema=schema, normalizer=normalizer, description=description)
     correction = None
     if residual is not None:
-        correction = OnnxCorrection(
-            path / "residual.onnx", schema=schema, normalizer=normalizer, scale=residual["scale"]
-        )
+        correction = OnnxCorrection(path / RESIDUAL, schema=schema, normalizer=normalizer, scale=residual["scale"])
     return Bundle(path, schema, robot, action_space, policy, correction, manifest)
 
 
@@ -100,7 +102,9 @@ def _read_manifest(path: Path) -> dict[str, Any]:
         raise UserError(f"{file} is changed or truncated: export the bundle again") from error
     if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
         raise UserError(f"{file} is no manifest of format {FORMAT}: export the bundle again with this version")
-    required = REQUIRED if manifest.get("residual") is None else (*REQUIRED, "residual.onnx")
+    required = (*REQUIRED, *policy_graphs(manifest.get("policy", {})))
+    if manifest.get("residual") is not None:
+        required = (*required, RESIDUAL)
     if missing := [name for name in required if name not in manifest.get("files", {})]:
         raise UserError(f"{file} does not list '{missing[0]}': export the bundle again")
     return manifest

@@ -9,54 +9,99 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from robolearn.bundle_format import input_name
+from robolearn.bundle_format import DENOISER, ENCODER, WHOLE, denoiser_inputs, input_name
 from robolearn.errors import UserError
-from robolearn.normalize import Normalizer
+from robolearn.normalize import Affine, Normalizer
 from robolearn.protocols import Observation
-from robolearn.sampling import euler
+from robolearn.sampling import SAMPLERS, agreed_steps, sample
 from robolearn.schema import ActionChunk, Schema
 
 Array = NDArray[np.float32]
 
+_TYPES: dict[str, Any] = {"tensor(uint8)": np.uint8}  # of pictures; all else is float32
+
 
 class OnnxPolicy:
-    """Flow policy: Euler steps outside the graph, velocity inside; see `robolearn.protocols.Policy`."""
+    """Samples chunks with a denoiser graph; the sampler is outside. See `robolearn.protocols.Policy`."""
 
-    def __init__(self, graph: Path, *, schema: Schema, normalizer: Normalizer, description: dict[str, Any]) -> None:
-        """Load `velocity.onnx`; `description` is the manifest's `policy`.
+    def __init__(self, folder: Path, *, schema: Schema, normalizer: Normalizer, description: dict[str, Any]) -> None:
+        """Load a bundle's encoder and denoiser; `description` is the manifest's `policy`.
 
         Raises:
-            UserError: if the sampler is unknown or the graph's inputs are not the schema's channels.
+            UserError: if the sampler is unknown or a graph's inputs are not the expected ones.
         """
-        sampler = description["sampler"]
-        if sampler["name"] != "euler":
-            raise UserError(f"{graph}: sampler '{sampler['name']}' is unknown here: export again with 'euler'")
+        self._sampler = description["sampler"]
+        if (name := self._sampler["name"]) not in SAMPLERS:
+            raise UserError(f"{folder}: sampler '{name}' is unknown here: export again with this version")
         self.schema = schema
         self.horizon = int(description["horizon"])
         self.n_action_steps = int(description["n_action_steps"])
         self.n_obs_steps = int(description["n_obs_steps"])
         self.noise_shape: tuple[int, ...] | None = tuple(description["noise_shape"])
-        self._steps = int(sampler["steps"])
-        self._normalizer = normalizer
-        self._session = open_graph(graph, (*schema.observation_keys, "sample", "time"))
+        self._mixed = len(description.get("horizons", ()))
+        self._consensus = description.get("consensus")
+        units = description.get("units")  # of a policy that normalises in its own way
+        self._normalizer = normalizer if units is None else None
+        self._action = normalizer["action"] if units is None else _affine(**units)
+        self._low, self._high = (np.array(bound, np.float32) for bound in (schema.action.low, schema.action.high))
+        self._past = int(description.get("past", 0))
+        self._encoder = open_graph(folder / ENCODER, schema.observation_keys)
+        self._scalars = denoiser_inputs(self._sampler)[2:]
+        self._denoiser = open_graph(folder / DENOISER, denoiser_inputs(self._sampler))
         self._rng = np.random.default_rng()
 
     def predict_chunk(self, observation: Observation, noise: Array | None = None, n_samples: int = 1) -> ActionChunk:
         """See `robolearn.protocols.Policy.predict_chunk`."""
-        normal = self._normalizer.observation(observation)
-        feeds = {input_name(key): np.repeat(value, n_samples, axis=0) for key, value in normal.items()}
-        batch = len(next(iter(feeds.values())))
+        observed = np.repeat(self._encode(observation), n_samples, axis=0)
+        batch = len(observed)
         if noise is None:
             noise = self._rng.standard_normal((batch, *self.noise_shape), np.float32)  # type: ignore[misc]
 
-        def velocity(sample: Array, time: float) -> Array:
-            times = np.full(batch, time, np.float32)
-            return self._session.run(["velocity"], {**feeds, "sample": sample, "time": times})[0]
+        def model(x: Array, *scalars: float) -> Array:
+            feeds = {"observed": observed, "sample": x[0] if self._mixed else x}
+            feeds |= {
+                name: np.full(batch, value, np.float32) for name, value in zip(self._scalars, scalars, strict=True)
+            }
+            return self._denoiser.run(None, feeds)[0]
 
-        sample = euler(velocity, noise.astype(np.float32, copy=False), steps=self._steps)
-        values = self._normalizer["action"].inverse(np.clip(sample, -1.0, 1.0))
+        start = noise.astype(np.float32, copy=False)
+        if self._mixed:
+            start = np.broadcast_to(start, (1 + self._mixed, *start.shape))
+        chunks = sample(model, start, self._sampler)
+        chunks = chunks if self._mixed else chunks[None]
         if n_samples > 1:
-            values = values.reshape(-1, n_samples, *values.shape[1:])
+            chunks = chunks.reshape(len(chunks), -1, n_samples, *chunks.shape[2:])
+        values = self._action.inverse(chunks[0][..., self._past :, :]).clip(self._low, self._high)
+        n_valid = None if self._consensus is None else agreed_steps(chunks, **self._consensus)
+        return ActionChunk(values=values, t0=0.0, dt=1.0 / self.schema.fps, n_valid=n_valid)
+
+    def _encode(self, observation: Observation) -> Array:
+        channels = observation if self._normalizer is None else self._normalizer.observation(observation)
+        return run_graph(self._encoder, channels, self.schema.observation_keys)
+
+
+class OneGraphPolicy:
+    """Predicts chunks with a single graph, in physical units and without noise. See `robolearn.protocols.Policy`."""
+
+    def __init__(self, folder: Path, *, schema: Schema, description: dict[str, Any]) -> None:
+        """Load a bundle's graph; `description` is the manifest's `policy`.
+
+        Raises:
+            UserError: if the graph's inputs are not the expected ones.
+        """
+        self.schema = schema
+        self.horizon = int(description["horizon"])
+        self.n_action_steps = int(description["n_action_steps"])
+        self.n_obs_steps = int(description["n_obs_steps"])
+        self.noise_shape: tuple[int, ...] | None = None
+        self._low, self._high = (np.array(bound, np.float32) for bound in (schema.action.low, schema.action.high))
+        self._graph = open_graph(folder / WHOLE, schema.observation_keys)
+
+    def predict_chunk(self, observation: Observation, noise: Array | None = None, n_samples: int = 1) -> ActionChunk:
+        """See `robolearn.protocols.Policy.predict_chunk`; all samples are alike."""
+        values = run_graph(self._graph, observation, self.schema.observation_keys).clip(self._low, self._high)
+        if n_samples > 1:
+            values = np.repeat(values[:, None], n_samples, axis=1)
         return ActionChunk(values=values, t0=0.0, dt=1.0 / self.schema.fps)
 
 
@@ -78,6 +123,17 @@ class OnnxCorrection:
         feeds = {input_name(key): value for key, value in self._normalizer.observation(observation).items()}
         residual = self._session.run(["residual"], {**feeds, "base_action": base})[0]
         return action.inverse(np.clip(base + self._scale * residual, -1.0, 1.0))
+
+
+def run_graph(graph: onnxruntime.InferenceSession, channels: Observation, keys: tuple[str, ...]) -> Array:
+    """Return the only output of a graph that takes these channels."""
+    types = {given.name: _TYPES.get(given.type, np.float32) for given in graph.get_inputs()}
+    feeds = {input_name(key): channels[key].astype(types[input_name(key)], copy=False) for key in keys}
+    return graph.run(None, feeds)[0]
+
+
+def _affine(*, offset: list[float], scale: list[float]) -> Affine:
+    return Affine(np.array(offset, np.float32), np.array(scale, np.float32))
 
 
 def open_graph(path: Path, channels: tuple[str, ...]) -> onnxruntime.InferenceSession:

@@ -183,7 +183,7 @@ class Server:
         _, epoch, tick = REQUEST.unpack_from(message)
         observation = unpack(self.schema, message[REQUEST.size :])
         # ticks that were dropped still used up their actions of the chunk
-        for _ in range(min(tick - self.tick - 1, self.policy.n_action_steps)):
+        for _ in range(min(tick - self.tick - 1, self.policy.horizon)):
             self.actor.base_action(observation)
         self.tick = tick
         values = self.actor.act_chunk(observation)[0]

@@ -36,7 +36,7 @@ class ChunkActor:
         self.keys = policy.schema.observation_keys
         action_dim = policy.schema.action.shape[0]
         self._chunk = np.zeros((num_envs, policy.horizon, action_dim), np.float32)
-        self._used = np.full(num_envs, policy.n_action_steps)
+        self._used, self._valid = (np.full(num_envs, policy.n_action_steps) for _ in range(2))
         self._fresh = np.ones(num_envs, bool)
         self._history: dict[str, NDArray[Any]] = {}
         self._rng = [np.random.default_rng(0) for _ in range(num_envs)]
@@ -45,7 +45,7 @@ class ChunkActor:
         """Forget history and queue of the masked worlds (all when None); `seeds` one per world."""
         chosen = np.ones(self.num_envs, bool) if mask is None else mask
         self._fresh[chosen] = True
-        self._used[chosen] = self.policy.n_action_steps
+        self._used[chosen] = self._valid[chosen]
         for i in np.flatnonzero(chosen):
             self._rng[i] = np.random.default_rng(seeds[i])
 
@@ -61,7 +61,7 @@ class ChunkActor:
         """
         chosen = np.arange(self.num_envs) if ids is None else ids
         self._remember(observation, chosen)
-        stale = chosen[self._used[chosen] >= self.policy.n_action_steps]
+        stale = chosen[self._used[chosen] >= self._valid[chosen]]
         if stale.size:
             self._plan(stale)
         action = self._chunk[chosen, self._used[chosen]]
@@ -104,5 +104,7 @@ class ChunkActor:
         if (shape := self.policy.noise_shape) is not None:
             noise = np.stack([self._rng[i].standard_normal(shape, np.float32) for i in ids])
         observation = {key: past[ids] for key, past in self._history.items()}
-        self._chunk[ids] = self.policy.predict_chunk(observation, noise).values
+        chunk = self.policy.predict_chunk(observation, noise)
+        self._chunk[ids] = chunk.values
+        self._valid[ids] = self.policy.n_action_steps if chunk.n_valid is None else chunk.n_valid
         self._used[ids] = 0

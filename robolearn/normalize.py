@@ -37,14 +37,18 @@ class Affine:
 class Normalizer:
     """Observations to zero mean and unit deviation, clipped at `LIMIT`; actions to [-1, 1] by their bounds.
 
-    Actions go by the schema's bounds, not by the data: a residual must be able to leave the range that the
-    demonstrations happened to cover, and [-1, 1] means the same to every algorithm.
+    Pictures stay as they are, for policies scale pixels themselves. Actions go by the schema's bounds, not by the data:
+    a residual must be able to leave the range that the demonstrations happened to cover, and [-1, 1] means the same to
+    every algorithm.
     """
 
     def __init__(self, schema: Schema, statistics: Statistics) -> None:
         """Build from a schema and LeRobot-style statistics {channel: {"mean", "std", ...}}."""
         self.transforms: dict[str, Affine] = {}
-        for key in schema.observation_keys:
+        self.keys = schema.observation_keys
+        for key in self.keys:
+            if schema[key].dtype in ("image", "video"):
+                continue
             if key not in statistics:
                 raise UserError(f"the statistics lack channel '{key}': compute them on a dataset that has it")
             mean = np.asarray(statistics[key]["mean"], np.float32)
@@ -60,6 +64,6 @@ class Normalizer:
     def __getitem__(self, key: str) -> Affine:
         return self.transforms[key]
 
-    def observation(self, observation: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[np.float32]]:
-        """Normalise every observation channel; other channels are dropped."""
-        return {key: self[key](observation[key]) for key in self.transforms if key != "action"}
+    def observation(self, observation: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+        """Normalise every observation channel but pictures; other channels are dropped."""
+        return {key: self[key](observation[key]) if key in self.transforms else observation[key] for key in self.keys}

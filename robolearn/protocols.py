@@ -69,7 +69,7 @@ class Policy(Protocol):
         schema: the channels that it reads (role observation) and the action that it emits.
         n_obs_steps: frames of history it wants, oldest first.
         horizon: length of the predicted chunk.
-        n_action_steps: actions to execute before asking again.
+        n_action_steps: actions to execute before asking again, unless a chunk's `n_valid` says otherwise.
         noise_shape: shape of one sample's starting noise, or None for a deterministic policy.
     """
 
@@ -95,7 +95,7 @@ class Policy(Protocol):
 
         Returns:
             values [batch, horizon, action_dim], or [batch, n_samples, horizon, action_dim] when
-            `n_samples > 1`, within the action's bounds.
+            `n_samples > 1`, within the action's bounds; `n_valid` where it is not always `n_action_steps`.
         """
 
 

@@ -181,11 +181,13 @@ class ActionChunk:
         values: [..., horizon, action_dim] in physical units.
         t0: time in seconds at which the first action applies.
         dt: seconds between actions.
+        n_valid: [...] how many of the first actions the policy stands by; None means its `n_action_steps`.
     """
 
     values: NDArray[np.float32]
     t0: float
     dt: float
+    n_valid: NDArray[np.integer] | None = None
 
     @property
     def horizon(self) -> int:

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -149,3 +151,32 @@ def test_act_chunk_serves_worlds_at_different_places_in_their_chunks():
     assert chunk.shape == (2, HORIZON - 1, ACTION_DIM)
     assert chunk[0, :, 0] == pytest.approx([50, 50.1, 50.2, 50.3, 50.4])
     assert chunk[1, :, 0] == pytest.approx([0.1, 0.2, 0.3, 0.4, 0.5])
+
+
+class Adaptive(Deterministic):
+    """Stands by as many actions as its last frame says."""
+
+    def predict_chunk(self, observation, noise=None, n_samples=1):
+        chunk = super().predict_chunk(observation, noise, n_samples)
+        return replace(chunk, n_valid=observation["observation.state"][:, -1, 0].astype(int))
+
+
+def test_a_chunk_may_say_how_much_of_it_to_execute():
+    policy = Adaptive()
+    actor = ChunkActor(policy, 1)
+    actor.reset([0])
+    x = [float(actor.act(frame(value))[0, 0]) for value in (1, 2, 9, 6, 9, 9, 9, 9, 9, 3)]
+    assert x == pytest.approx([1, 2, 2.1, 6, 6.1, 6.2, 6.3, 6.4, 6.5, 3])
+    assert actor.act_chunk(frame(9)).shape == (1, HORIZON - 1, ACTION_DIM)
+
+
+def test_worlds_execute_different_lengths_side_by_side():
+    policy = Adaptive()
+    actor = ChunkActor(policy, 2)
+    actor.reset([0, 1])
+    for _ in range(4):
+        actor.act(frame(1, 2))
+    assert [len(seen["observation.state"]) for seen in policy.seen] == [2, 1, 2, 1]
+    # a reset plans anew however much was agreed on
+    actor.reset([0, 1], np.array((False, True)))
+    assert actor.act(frame(5, 6))[:, 0] == pytest.approx([5, 6])

@@ -87,3 +87,13 @@ def test_missing_statistics_or_bounds_are_named():
     unbounded = Schema({**SCHEMA.features, "action": vector(2, "action")}, fps=20)
     with pytest.raises(UserError, match="the action channel has no bounds"):
         Normalizer(unbounded, STATISTICS)
+
+
+def test_pictures_pass_as_they_are_and_need_no_statistics():
+    axes = {"names": ("height", "width", "channels"), "unit": ("1",) * 3, "role": "observation"}
+    features = {"observation.images.top": Feature("image", (2, 2, 3), **axes), **SCHEMA.features}
+    normalizer = Normalizer(Schema(features, fps=20), STATISTICS)
+    pictures = np.full((1, 2, 2, 3), 200, np.uint8)
+    seen = normalizer.observation({"observation.images.top": pictures, "observation.state": np.ones((1, 3))})
+    assert list(seen) == ["observation.images.top", "observation.state"]
+    assert seen["observation.images.top"] is pictures

@@ -1,13 +1,21 @@
 """Write a bundle: ONNX graphs, the contract (schema, robot, statistics) and a manifest with checksums.
 
-`robolearn.real.bundle` reads it without torch. Graph contracts, all float32 with a dynamic batch:
+`robolearn.real.bundle` reads it without torch. Graph contracts, float32 but for pictures, with a dynamic batch:
 
-- `velocity.onnx`: each observation channel, normalised, [B, n_obs_steps, dim]; `sample` [B, horizon, A];
-  `time` [B]; output `velocity` [B, horizon, A]. Inputs are named as the channels with "." replaced by "_".
+- `encoder.onnx`: each observation channel [B, n_obs_steps, ...], normalised, pictures uint8 as the camera gives them;
+  output `observed` [B, D]. Inputs are named as the channels with "." replaced by "_". Runs once per chunk.
+- `denoiser.onnx`: `observed` [B, D]; `sample` [B, horizon, A]; `time` [B]; for the sampler "shortcut" also `step` [B];
+  output `prediction` [B, horizon, A]: what the sampler's model returns (see `robolearn.sampling`), or
+  [1 + N, B, horizon, A] for a mixture of N horizons, the fused one first. Runs at every step of the sampler.
+- `policy.onnx` in place of both, for a policy without a sampler: each observation channel [B, n_obs_steps, ...] in
+  physical units; output `chunk` [B, horizon, A], in physical units too.
 - `residual.onnx` (optional): each observation channel, normalised, [B, dim]; `base_action` [B, A], normalised;
   output `residual` [B, A] in [-1, 1]. The executed action is
   inverse(clip(base + scale * residual, -1, 1)), as in residual policy learning (Silver et al., 2018;
   Johannink et al., 2019).
+
+A policy that normalises in its own way has "units" in its description: its encoder takes physical units, and the action
+is units["offset"] + units["scale"] * sample. "past" counts the sampled actions that lie before the present.
 """
 
 from __future__ import annotations
@@ -29,7 +37,7 @@ from numpy.typing import NDArray
 
 import robolearn
 from robolearn.acting import Correction
-from robolearn.bundle_format import FORMAT, input_name
+from robolearn.bundle_format import DENOISER, ENCODER, FORMAT, RESIDUAL, WHOLE, denoiser_inputs, input_name
 from robolearn.errors import UserError
 from robolearn.normalize import Normalizer, Statistics
 from robolearn.protocols import Observation, Policy
@@ -49,7 +57,8 @@ def export_bundle(
     statistics: Statistics,
     task: Mapping[str, Any],
     policy: Mapping[str, Any],
-    velocity: torch.nn.Module,
+    encoder: torch.nn.Module,
+    denoiser: torch.nn.Module | None,
     residual: torch.nn.Module | None,
     residual_scale: Sequence[float] | None,
     config_yaml: str,
@@ -64,8 +73,11 @@ def export_bundle(
         action_space: name, one of `robolearn.action_space.ACTION_SPACES`.
         statistics: {channel: {"mean", "std", ...}}, as the normaliser wants them.
         task: name, instruction, max_episode_steps, stage_names.
-        policy: kind, horizon, n_action_steps, n_obs_steps, noise_shape, sampler {"name", "steps"}.
-        velocity: called as velocity(obs_1, ..., sample, time); see the module for shapes.
+        policy: kind, horizon, n_action_steps, n_obs_steps, noise_shape, sampler (see `robolearn.sampling.sample`); for
+            a mixture also horizons (their lengths) and consensus (arguments of `robolearn.sampling.agreed_steps`); see
+            the module for units and past.
+        encoder: called as encoder(obs_1, ...); see the module for shapes. The whole policy where the sampler is None.
+        denoiser: called as denoiser(observed, sample, time[, step]); None where the sampler is.
         residual: called as residual(obs_1, ..., base_action), or None.
         residual_scale: [action_dim], share of the action's half range that the residual may add; None without one.
         config_yaml: the resolved configuration of the run.
@@ -92,9 +104,13 @@ def export_bundle(
         _write_json(temporary / "robot.json", robot.to_dict())
         _write_json(temporary / "stats.json", {key: statistics[key] for key in kept if key in statistics})
         (temporary / "config.yaml").write_text(config_yaml)
-        _export_velocity(temporary / "velocity.onnx", velocity, kept, policy)
+        if denoiser is None:
+            _export_encoder(temporary / WHOLE, encoder, kept, policy, output="chunk")
+        else:
+            observed = _export_encoder(temporary / ENCODER, encoder, kept, policy, output="observed")
+            _export_denoiser(temporary / DENOISER, denoiser, kept, policy, observed=observed)
         if residual is not None:
-            _export_residual(temporary / "residual.onnx", residual, kept)
+            _export_residual(temporary / RESIDUAL, residual, kept)
         files = {path.name: sha256(path) for path in sorted(temporary.iterdir())}
         manifest = {
             "format": FORMAT,
@@ -195,13 +211,23 @@ def _plain(value: Any) -> Any:
     raise TypeError(f"{type(value)} is no JSON data")
 
 
-def _export_velocity(path: Path, module: torch.nn.Module, schema: Schema, policy: Mapping[str, Any]) -> None:
-    steps, actions = policy["n_obs_steps"], schema.action.shape[0]
-    inputs = {input_name(key): torch.zeros(2, steps, *schema[key].shape) for key in schema.observation_keys} | {
-        "sample": torch.zeros(2, policy["horizon"], actions),
-        "time": torch.zeros(2),
-    }
-    _export(path, module, inputs, "velocity")
+def _export_encoder(
+    path: Path, module: torch.nn.Module, schema: Schema, policy: Mapping[str, Any], *, output: str
+) -> int:
+    """Write the graph and return the width of what it gives."""
+    inputs = {}
+    for key in schema.observation_keys:
+        dtype = torch.uint8 if schema[key].dtype in ("image", "video") else torch.float32
+        inputs[input_name(key)] = torch.zeros(2, policy["n_obs_steps"], *schema[key].shape, dtype=dtype)
+    return _export(path, module, inputs, output).shape[1]
+
+
+def _export_denoiser(
+    path: Path, module: torch.nn.Module, schema: Schema, policy: Mapping[str, Any], *, observed: int
+) -> None:
+    shapes = {"observed": (observed,), "sample": (policy["horizon"] + policy.get("past", 0), *schema.action.shape)}
+    inputs = {name: torch.zeros(2, *shapes.get(name, ())) for name in denoiser_inputs(policy["sampler"])}
+    _export(path, module, inputs, "prediction")
 
 
 def _export_residual(path: Path, module: torch.nn.Module, schema: Schema) -> None:
@@ -211,14 +237,16 @@ def _export_residual(path: Path, module: torch.nn.Module, schema: Schema) -> Non
     _export(path, module, inputs, "residual")
 
 
-def _export(path: Path, module: torch.nn.Module, inputs: dict[str, torch.Tensor], output: str) -> None:
+def _export(path: Path, module: torch.nn.Module, inputs: dict[str, torch.Tensor], output: str) -> torch.Tensor:
+    """Write the graph and return what the module makes of the example inputs."""
     training = module.training
     module.eval()
     try:
         with torch.no_grad(), warnings.catch_warnings(), _quiet("torch.onnx", "onnxscript"):
             warnings.simplefilter("ignore")
+            result: torch.Tensor = module.cpu()(*inputs.values())
             torch.onnx.export(
-                module.cpu(),
+                module,
                 tuple(inputs.values()),
                 path,
                 input_names=list(inputs),
@@ -228,6 +256,7 @@ def _export(path: Path, module: torch.nn.Module, inputs: dict[str, torch.Tensor]
                 external_data=False,
                 verbose=False,
             )
+        return result
     finally:
         module.train(training)
 

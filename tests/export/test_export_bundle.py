@@ -41,14 +41,19 @@ POLICY = {
 }
 
 
+class Encoder(torch.nn.Module):
+    def forward(self, state, environment):
+        return torch.cat((state.flatten(1), environment.flatten(1)), dim=1)
+
+
 class Velocity(torch.nn.Module):
     def __init__(self):
         super().__init__()
         self.net = torch.nn.Linear(N_OBS * OBS_DIM + HORIZON * 5 + 1, HORIZON * 5)
         self.drop = torch.nn.Dropout(0.5)
 
-    def forward(self, state, environment, sample, time):
-        parts = (state.flatten(1), environment.flatten(1), sample.flatten(1), time[:, None])
+    def forward(self, observed, sample, time):
+        parts = (observed, sample.flatten(1), time[:, None])
         return self.drop(self.net(torch.cat(parts, dim=1))).unflatten(1, (HORIZON, 5))
 
 
@@ -74,7 +79,7 @@ class TorchPolicy:
         inputs = [torch.from_numpy(x) for x in self.normalizer.observation(observation).values()]
 
         def velocity(x, time):
-            return self.velocity(*inputs, x, torch.full((len(x),), time))
+            return self.velocity(Encoder()(*inputs), x, torch.full((len(x),), time))
 
         sample = euler(velocity, torch.from_numpy(noise), steps=STEPS).clamp(-1, 1).numpy()
         return ActionChunk(self.normalizer["action"].inverse(sample), 0.0, 0.05)
@@ -89,7 +94,8 @@ def export(path, **changes):
         "statistics": STATISTICS,
         "task": TASK,
         "policy": POLICY,
-        "velocity": Velocity(),
+        "encoder": Encoder(),
+        "denoiser": Velocity(),
         "residual": Residual(),
         "residual_scale": [0.2] * 5,
         "config_yaml": "seed: 1\n",
@@ -112,7 +118,7 @@ def frames(n, *lead):
 @pytest.mark.parametrize("batch", [1, 5])
 def test_the_bundle_acts_as_the_torch_policy(exported, batch):
     bundle, given = exported
-    assert check_parity(TorchPolicy(given["velocity"]), bundle.policy, frames(batch, N_OBS), atol=1e-4) < 1e-4
+    assert check_parity(TorchPolicy(given["denoiser"]), bundle.policy, frames(batch, N_OBS), atol=1e-4) < 1e-4
 
 
 def test_a_different_policy_is_found_out(exported):
@@ -162,11 +168,11 @@ def test_a_failed_export_leaves_the_old_bundle_and_no_rubbish(tmp_path):
     before = (path / "manifest.json").read_text()
 
     class Broken(torch.nn.Module):
-        def forward(self, state, environment, sample, time):
+        def forward(self, observed, sample, time):
             raise RuntimeError("broken")
 
     with pytest.raises(Exception, match="broken"):
-        export(path, velocity=Broken(), residual=None, residual_scale=None)
+        export(path, denoiser=Broken(), residual=None, residual_scale=None)
     assert (path / "manifest.json").read_text() == before
     assert [child.name for child in tmp_path.iterdir()] == ["bundle"]
     assert load_bundle(path).correction is None

@@ -34,11 +34,12 @@ def write_bundle(path, *, action=None, residual=None, scale=0.5, objects=("cube"
     (path / "stats.json").write_text(json.dumps(statistics))
     (path / "config.yaml").write_text("{}\n")
     goal = np.zeros(dim) if action is None else np.asarray(action)
-    onnx.save(velocity_graph(schema, goal, n_obs_steps), path / "velocity.onnx")
+    onnx.save(encoder_graph(schema, n_obs_steps), path / "encoder.onnx")
+    onnx.save(denoiser_graph(schema, goal), path / "denoiser.onnx")
     if residual is not None:
         onnx.save(residual_graph(schema, np.asarray(residual)), path / "residual.onnx")
     manifest = {
-        "format": 1,
+        "format": 2,
         "robolearn": "0",
         "task": {"name": "lift", "instruction": "lift", "max_episode_steps": 40, "stage_names": ["move"]},
         "action_space": "ee_delta",
@@ -58,23 +59,29 @@ def write_bundle(path, *, action=None, residual=None, scale=0.5, objects=("cube"
     return path
 
 
-def velocity_graph(schema, goal, n_obs_steps):
+def encoder_graph(schema, n_obs_steps):
+    """The first channel, flat."""
+    inputs = [value(name(key), ["B", n_obs_steps, *schema[key].shape]) for key in schema.observation_keys]
+    nodes = [helper.make_node("Flatten", [inputs[0].name], ["observed"], axis=1)]
+    return model(nodes, "encoder", inputs, value("observed", ["B", "D"]), [])
+
+
+def denoiser_graph(schema, goal):
     """(goal - sample) / (1 - time): any number of Euler steps ends at the goal."""
     dim = len(goal)
-    inputs = [value(name(key), ["B", n_obs_steps, *schema[key].shape]) for key in schema.observation_keys]
-    inputs += [value("sample", ["B", HORIZON, dim]), value("time", ["B"])]
+    inputs = [value("observed", ["B", "D"]), value("sample", ["B", HORIZON, dim]), value("time", ["B"])]
     nodes = [
         helper.make_node("Sub", ["goal", "sample"], ["way"]),
         helper.make_node("Sub", ["one", "time"], ["rest"]),
         helper.make_node("Unsqueeze", ["rest", "axes"], ["rest3"]),
-        helper.make_node("Div", ["way", "rest3"], ["velocity"]),
+        helper.make_node("Div", ["way", "rest3"], ["prediction"]),
     ]
     constants = [
         numpy_helper.from_array(goal.astype(np.float32), "goal"),
         numpy_helper.from_array(np.array(1.0, np.float32), "one"),
         numpy_helper.from_array(np.array((1, 2), np.int64), "axes"),
     ]
-    return model(nodes, "velocity", inputs, value("velocity", ["B", HORIZON, dim]), constants)
+    return model(nodes, "denoiser", inputs, value("prediction", ["B", HORIZON, dim]), constants)
 
 
 def residual_graph(schema, residual):

@@ -50,7 +50,9 @@ def test_correction_adds_the_scaled_residual_and_clips(tmp_path):
     np.testing.assert_allclose(chunk[0, 1, :4], ACTION[:4] * high[:4], atol=1e-6)
 
 
-@pytest.mark.parametrize("file", ["velocity.onnx", "schema.json", "robot.json", "stats.json", "config.yaml"])
+@pytest.mark.parametrize(
+    "file", ["encoder.onnx", "denoiser.onnx", "schema.json", "robot.json", "stats.json", "config.yaml"]
+)
 def test_a_truncated_changed_or_missing_file_is_named(tmp_path, file):
     path = write_bundle(tmp_path / "b")
     content = (path / file).read_bytes()
@@ -69,33 +71,33 @@ def test_a_damaged_manifest_is_refused(tmp_path):
     path = write_bundle(tmp_path / "b")
     manifest = json.loads((path / "manifest.json").read_text())
     (path / "manifest.json").write_text(json.dumps({**manifest, "format": 99}))
-    with pytest.raises(UserError, match="format 1"):
+    with pytest.raises(UserError, match="format 2"):
         load_bundle(path)
     (path / "manifest.json").write_text("{")
     with pytest.raises(UserError, match="truncated"):
         load_bundle(path)
-    del manifest["files"]["velocity.onnx"]
+    del manifest["files"]["denoiser.onnx"]
     (path / "manifest.json").write_text(json.dumps(manifest))
-    with pytest.raises(UserError, match=r"velocity\.onnx"):
+    with pytest.raises(UserError, match=r"denoiser\.onnx"):
         load_bundle(path)
     with pytest.raises(UserError, match="no bundle"):
         load_bundle(tmp_path / "nothing")
 
 
 @pytest.mark.parametrize(
-    ("part", "message"), [("sampler", "heun"), ("graph", "open"), ("input", "input 'base_action'")]
+    ("part", "message"), [("sampler", "verlet"), ("graph", "open"), ("input", "input 'base_action'")]
 )
 def test_an_unusable_graph_is_refused(tmp_path, part, message):
     path = write_bundle(tmp_path / "b")
     manifest = json.loads((path / "manifest.json").read_text())
     if part == "sampler":
-        manifest["policy"]["sampler"]["name"] = "heun"
+        manifest["policy"]["sampler"]["name"] = "verlet"
         (path / "manifest.json").write_text(json.dumps(manifest))
     elif part == "graph":
-        (path / "velocity.onnx").write_bytes(b"nonsense")
+        (path / "denoiser.onnx").write_bytes(b"nonsense")
     else:
         other = write_bundle(tmp_path / "other", residual=ACTION)
-        (path / "velocity.onnx").write_bytes((other / "residual.onnx").read_bytes())
+        (path / "denoiser.onnx").write_bytes((other / "residual.onnx").read_bytes())
     with pytest.raises(UserError, match=message):
         load_bundle(path, verify=False)
 

@@ -96,7 +96,7 @@ def test_a_killed_process_is_noticed(worker, bundle):
 def test_a_bundle_that_cannot_be_loaded_fails_the_start(bundle, tmp_path):
     path = write_bundle(tmp_path / "b")
     loaded = load_bundle(path)
-    (path / "velocity.onnx").unlink()
+    (path / "denoiser.onnx").unlink()
     with pytest.raises(UserError, match="did not start"):
         InferenceWorker(loaded).start()
 

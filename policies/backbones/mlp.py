@@ -1,12 +1,12 @@
-"""The velocity network: a residual MLP over the flattened chunk, modulated by observation and time."""
+"""A residual MLP over the flattened chunk, modulated by observation and time: small and fast on a CPU."""
 
 from __future__ import annotations
-
-from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+
+from robolearn.policies.backbones.waves import Waves
 
 TIME_FREQUENCIES = 16
 
@@ -34,33 +34,42 @@ class Block(nn.Module):
         return h + self.gate(condition) * functional.silu(x)
 
 
-class VelocityNetwork(nn.Module):
-    """v(x, t | o): how a noisy chunk x at flow time t moves, given observations o.
+class ResidualMLP(nn.Module):
+    """How a noisy chunk x at time t moves, given observations o.
 
     Observations and time become one embedding c that enters with the chunk and modulates every block. The last layer
-    starts at zero, so that the untrained velocity is zero.
+    starts at zero, so that the untrained prediction is zero.
     """
 
     def __init__(
         self,
         *,
-        observation_dims: Sequence[int],
-        n_obs_steps: int,
+        observed_dim: int,
         horizon: int,
         action_dim: int,
         hidden_dim: int,
         num_blocks: int,
         condition_dim: int,
+        with_step: bool,
     ) -> None:
-        """Build the network; widths are those of `FlowConfig`."""
+        """Build the network; widths are those of `ChunkConfig`.
+
+        Args:
+            observed_dim: width of the encoded observations.
+            horizon: length of the chunk.
+            action_dim: width of an action.
+            hidden_dim: width of the blocks.
+            num_blocks: their number.
+            condition_dim: width of the embedding of observation and time.
+            with_step: whether the prediction also depends on the sampler's step size.
+        """
         super().__init__()
         self.chunk_shape = (horizon, action_dim)
         self.width = (hidden_dim,)
-        self.frequencies: Tensor
-        self.register_buffer("frequencies", torch.logspace(0.0, 2.0, TIME_FREQUENCIES), persistent=False)
-        observed = n_obs_steps * sum(observation_dims)
-        self.observation_in = nn.Linear(observed, 2 * condition_dim)
-        self.time_in = nn.Linear(2 * TIME_FREQUENCIES, 2 * condition_dim, bias=False)
+        self.waves = Waves(0.0, 2.0, TIME_FREQUENCIES)
+        times = 2 if with_step else 1
+        self.observation_in = nn.Linear(observed_dim, 2 * condition_dim)
+        self.time_in = nn.Linear(times * 2 * TIME_FREQUENCIES, 2 * condition_dim, bias=False)
         self.condition_out = nn.Linear(2 * condition_dim, condition_dim)
         self.chunk_in = nn.Linear(horizon * action_dim, hidden_dim)
         self.condition_in = nn.Linear(condition_dim, hidden_dim, bias=False)
@@ -71,19 +80,24 @@ class VelocityNetwork(nn.Module):
         nn.init.zeros_(self.chunk_out.weight)
         nn.init.zeros_(self.chunk_out.bias)
 
-    def observe(self, observations: Sequence[Tensor]) -> Tensor:
-        """Embed observations [B, n_obs_steps, dim] each; done once per chunk, whatever the number of Euler steps."""
-        flat = torch.cat([observation.flatten(1) for observation in observations], dim=1)
-        embedded: Tensor = self.observation_in(flat)
+    def observe(self, encoded: Tensor) -> Tensor:
+        """Embed encoded observations [B, observed_dim]; done once per chunk, however many steps the sampler takes."""
+        embedded: Tensor = self.observation_in(encoded)
         return embedded
 
-    def forward(self, sample: Tensor, time: Tensor, observed: Tensor) -> Tensor:
-        """Return the velocity [B, horizon, action_dim] of `sample` at `time` [B], given `observe(...)` [B, .]."""
-        angle = time[:, None] * self.frequencies
-        wave = torch.cat((torch.sin(angle), torch.cos(angle)), dim=1)
+    def forward(self, sample: Tensor, time: Tensor, observed: Tensor, step: Tensor | None = None) -> Tensor:
+        """Return the prediction [B, horizon, action_dim].
+
+        Args:
+            sample: the noisy chunk [B, horizon, action_dim].
+            time: in [0, 1], [B].
+            observed: what `observe` returned.
+            step: the sampler's step size [B], for networks `with_step`.
+        """
+        wave = self.waves(time, step)
         condition = functional.silu(self.condition_out(functional.silu(observed + self.time_in(wave))))
         h = self.chunk_in(sample.flatten(1)) + self.condition_in(condition)
         for block in self.blocks:
             h = block(h, condition)
-        velocity: Tensor = self.chunk_out(functional.layer_norm(h, self.width))
-        return velocity.unflatten(1, self.chunk_shape)
+        prediction: Tensor = self.chunk_out(functional.layer_norm(h, self.width))
+        return prediction.unflatten(1, self.chunk_shape)

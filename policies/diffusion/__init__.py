@@ -1,0 +1,1 @@
+"""Diffusion policy; import `configuration_diffusion` or `modeling_diffusion` (they load LeRobot) when it is needed."""

@@ -1,0 +1,1 @@
+"""LeRobot's checkpoints behind the project's `Policy` protocol; import `checkpoint` when it is needed."""
