@@ -8,9 +8,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from robolearn.errors import UserError
@@ -22,13 +20,17 @@ from robolearn.train.checkpoint import (
     save_checkpoint,
 )
 from robolearn.train.ema import EMA
+from robolearn.train.feed import Batches, feed
+from robolearn.train.gradient import Compute, Gradient
+from robolearn.train.logs import Log, Meter
 
 CHECKPOINT = "checkpoint.safetensors"
 CURVE_POINTS = 200
+LOG_EVERY = 50
 
-Batches = Callable[[int], Mapping[str, NDArray[Any] | Tensor]]
 OnStep = Callable[[int, float, float], None]
 Evaluate = Callable[[int], Mapping[str, float]]
+Keep = Callable[[str], None]
 
 
 class Trainable(Protocol):
@@ -54,20 +56,24 @@ def train(
     grad_clip: float = 1.0,
     seed: int = 0,
     save_every: int = 2000,
+    compute: Compute | None = None,
     on_step: OnStep | None = None,
     evaluate: Evaluate | None = None,
     evaluate_every: int | None = None,
+    keep: Keep | None = None,
+    log: Log | None = None,
 ) -> dict[str, Any]:
     """Train with AdamW, linear warm-up and cosine decay; at the end the policy has the averaged weights.
 
     With the same arguments and data, a run that was killed and started again ends with exactly the weights of one that
-    was not.
+    was not. Into how many parts and over how many processes batches are cut may change in between, and changes the
+    result by rounding only.
 
     Args:
-        policy: the policy, an `nn.Module`; initialised by the caller.
-        batches: from the step (0, 1, ...) to its batch, depending on nothing else; arrays or tensors, normalised.
+        policy: the policy, an `nn.Module`; initialised by the caller, the same in every process.
+        batches: from the step (0, 1, ...) to its whole batch, depending on nothing else; arrays or tensors, normalised.
         steps: number of updates.
-        out: folder of the checkpoint; if it holds one, training goes on from there.
+        out: folder of the checkpoint; if it holds one, training goes on from there. Every process must see it.
         learning_rate: peak of the schedule.
         warmup: steps over which the learning rate rises from zero.
         weight_decay: of AdamW.
@@ -75,18 +81,26 @@ def train(
         grad_clip: largest norm of the gradient.
         seed: of the noise that the policy draws from torch's generator.
         save_every: steps between checkpoints; the last step is always saved.
+        compute: device, precision, parts and processes; one float32 step on the CPU by default.
         on_step: called after each step with (steps done, loss, learning rate).
         evaluate: called with the steps done while the policy has its averaged weights and is in evaluation mode; its
             figures are kept. It cannot disturb the training's random numbers.
         evaluate_every: steps between evaluations; there is one at the end in any case.
+        keep: called while the policy has its averaged weights, with "policy" before every checkpoint, and with "best"
+            after an evaluation whose "success" is not below that of any before.
+        log: takes (steps done, figures) every few steps and after evaluations.
+
+    The four functions and the files are used by the first process alone.
 
     Returns:
         "steps", "seconds", "steps_per_s", "loss" (mean over the last part of the curve), "curve" [[steps, mean loss]]
         and "evaluations" [[steps, figures]].
 
     Raises:
-        UserError: the loss is not finite, or the checkpoint is of another policy or of a run with other settings.
+        UserError: the loss is not finite, a batch is too small for its parts, or the checkpoint is of another policy
+            or of a run with other settings.
     """
+    compute = compute or Compute()
     settings = {
         "steps": steps,
         "learning_rate": learning_rate,
@@ -95,19 +109,28 @@ def train(
         "ema_decay": ema_decay,
         "grad_clip": grad_clip,
         "seed": seed,
+        "precision": compute.precision,
     }
-    run = _Run(policy, settings, Path(out) / CHECKPOINT)
+    run = _Run(policy, settings, Path(out) / CHECKPOINT, compute)
+    tell = compute.ranks.first
+    meter = Meter(log if tell else None, every=LOG_EVERY)
     began = time.perf_counter() - run.state["seconds"]
-    while run.state["step"] < steps:
-        loss, rate = run.update(batches(run.state["step"]))
-        step = run.state["step"]
-        if on_step is not None:
-            on_step(step, loss, rate)
-        if evaluate is not None and (step == steps or (evaluate_every and step % evaluate_every == 0)):
-            run.evaluate(evaluate)
-        if step == steps or step % save_every == 0:
-            run.state["seconds"] = time.perf_counter() - began
-            run.save()
+    with feed(batches, steps=steps, device=compute.device) as batch_of:
+        while run.state["step"] < steps:
+            batch = batch_of(run.state["step"])
+            loss, norm, rate = run.update(batch)
+            step = run.state["step"]
+            meter.add(step, samples=min(map(len, batch.values())), rate=rate, loss=loss, grad_norm=norm)
+            if on_step is not None and tell:
+                on_step(step, loss, rate)
+            if evaluate is not None and tell and (step == steps or (evaluate_every and step % evaluate_every == 0)):
+                figures = run.evaluate(evaluate, keep)
+                if log is not None:
+                    log(step, {f"eval/{name}": value for name, value in figures.items()})
+                meter.restart()
+            if tell and (step == steps or step % save_every == 0):
+                run.state["seconds"] = time.perf_counter() - began
+                run.save(keep)
     run.ema.copy_to_model()
     run.model.eval()
     curve, seconds = run.state["curve"], run.state["seconds"]
@@ -131,16 +154,18 @@ def learning_rate_at(step: int, *, steps: int, peak: float, warmup: int) -> floa
 class _Run:
     """Everything that changes while training; `save` and `_resume` are each other's inverse."""
 
-    def __init__(self, policy: Trainable, settings: dict[str, Any], path: Path) -> None:
+    def __init__(self, policy: Trainable, settings: dict[str, Any], path: Path, compute: Compute) -> None:
         if not isinstance(policy, nn.Module):
             raise TypeError("the policy must be a torch.nn.Module")
-        self.model: nn.Module = policy
+        self.model: nn.Module = policy.to(compute.device)
         self.settings = settings
         self.path = path
+        self.compute = compute
         self.parameters = [p for p in self.model.parameters() if p.requires_grad]
         self.optimizer = torch.optim.AdamW(
             policy.get_optim_params(), lr=0.0, weight_decay=settings["weight_decay"], fused=True
         )
+        self.gradient = Gradient(self.model, compute, seed=settings["seed"])
         self.ema = EMA(self.model, decay=settings["ema_decay"])
         # "recent": sum and number of the losses since the last point of the curve
         self.state: dict[str, Any] = {"step": 0, "seconds": 0.0, "curve": [], "recent": [0.0, 0], "evaluations": []}
@@ -148,9 +173,11 @@ class _Run:
         self.model.train()
         if path.exists():
             self._resume()
+        self._require_same_step()
 
-    def update(self, batch: Mapping[str, NDArray[Any] | Tensor]) -> tuple[float, float]:
-        step = self.state["step"]
+    def update(self, batch: Mapping[str, Tensor]) -> tuple[float, float, float]:
+        """Do one step; return loss, norm of the gradient before it was clipped, and learning rate."""
+        step, scaler = self.state["step"], self.gradient.scaler
         rate = learning_rate_at(
             step,
             steps=self.settings["steps"],
@@ -159,36 +186,50 @@ class _Run:
         )
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        tensors = {key: torch.from_numpy(x) if isinstance(x, np.ndarray) else x for key, x in batch.items()}
-        loss, _ = self.model(tensors)
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        nn.utils.clip_grad_norm_(self.parameters, self.settings["grad_clip"])
-        value = loss.item()
+        loss = self.gradient(batch, step=step)
+        scaler.unscale_(self.optimizer)
+        norm = nn.utils.clip_grad_norm_(self.parameters, self.settings["grad_clip"])
+        value, length = torch.stack((loss.float(), norm.float())).tolist()
         if not math.isfinite(value):
             raise UserError(
                 f"the loss is {value} at step {step}: lower the learning rate or look for outliers in the data"
             )
-        self.optimizer.step()
+        scaler.step(self.optimizer)
+        scaler.update()
         self.ema.update()
         self._record(value)
-        return value, rate
+        return value, length, rate
 
-    def evaluate(self, evaluate: Evaluate) -> None:
+    def evaluate(self, evaluate: Evaluate, keep: Keep | None) -> dict[str, float]:
+        devices = [self.compute.device] if self.compute.device.type == "cuda" else []
         self.model.eval()
-        with self.ema.applied(), torch.random.fork_rng():
+        with self.ema.applied(), torch.random.fork_rng(devices):
             figures = dict(evaluate(self.state["step"]))
+            before = [past["success"] for _, past in self.state["evaluations"] if "success" in past]
+            if keep is not None and "success" in figures and figures["success"] >= max(before, default=0.0):
+                keep("best")
         self.model.train()
         self.state["evaluations"].append([self.state["step"], figures])
+        return figures
 
-    def save(self) -> None:
+    def save(self, keep: Keep | None) -> None:
+        if keep is not None:
+            self.model.eval()
+            with self.ema.applied():
+                keep("policy")
+            self.model.train()
         groups = {
             "model": self.model.state_dict(),
             "ema": self.ema.average,
             "optimizer": optimizer_tensors(self.optimizer),
-            "random": {"torch": torch.get_rng_state()},
+            "random": random_state(self.compute.device),
         }
-        state = {**self.state, "settings": self.settings, "ema_updates": self.ema.updates}
+        state = {
+            **self.state,
+            "settings": self.settings,
+            "ema_updates": self.ema.updates,
+            "scaler": self.gradient.scaler.state_dict(),
+        }
         save_checkpoint(self.path, groups, state)
 
     def _record(self, loss: float) -> None:
@@ -214,5 +255,28 @@ class _Run:
         self.model.load_state_dict(groups["model"])
         self.ema.load(groups["ema"], updates=state.pop("ema_updates"))
         load_optimizer_tensors(self.optimizer, groups["optimizer"])
-        torch.set_rng_state(groups["random"]["torch"])
+        self.gradient.scaler.load_state_dict(state.pop("scaler"))
+        set_random_state(self.compute.device, groups["random"])
         self.state = state
+
+    def _require_same_step(self) -> None:
+        step, ranks = self.state["step"], self.compute.ranks
+        steps = torch.tensor(float(step), device=self.compute.device)
+        ranks.sum_(steps)
+        if steps.item() != step * ranks.size:
+            raise UserError(f"not every process sees {self.path}: put it on a disk that all of them share")
+
+
+def random_state(device: torch.device) -> dict[str, Tensor]:
+    """Return the states of torch's generators that a run on `device` draws from."""
+    states = {"torch": torch.get_rng_state()}
+    if device.type == "cuda":
+        states["cuda"] = torch.cuda.get_rng_state(device)
+    return states
+
+
+def set_random_state(device: torch.device, states: Mapping[str, Tensor]) -> None:
+    """Undo `random_state`; a run that moves to a GPU begins a stream of its own there."""
+    torch.set_rng_state(states["torch"])
+    if device.type == "cuda" and "cuda" in states:
+        torch.cuda.set_rng_state(states["cuda"], device)

@@ -187,3 +187,40 @@ def test_interrupted_save_keeps_the_old_checkpoint(tmp_path, monkeypatch):
     assert state == {"step": 1}
     assert groups["a"]["x"].tolist() == [1, 1]
     assert [p.name for p in tmp_path.iterdir()] == ["c.safetensors"]
+
+
+def test_the_averaged_weights_are_kept_at_every_checkpoint_and_where_success_is_highest(tmp_path):
+    policy, kept = make_policy(), []
+    successes = {10: 0.5, 20: 0.2, 30: 0.5, 40: 0.4}
+
+    def keep(name):
+        assert not policy.training
+        kept.append((name, weights(policy)))
+
+    run(
+        policy,
+        tmp_path,
+        save_every=20,
+        evaluate=lambda step: {"success": successes[step]},
+        evaluate_every=10,
+        keep=keep,
+    )
+    assert [name for name, _ in kept] == ["best", "policy", "best", "policy"]
+    assert torch.equal(kept[-1][1], weights(policy))
+    assert not torch.equal(kept[1][1], kept[0][1])
+
+
+def test_the_best_is_not_forgotten_by_a_resumed_run(tmp_path):
+    class Killed(BaseException):
+        pass
+
+    def die(step, *_):
+        if step == 15:
+            raise Killed
+
+    kept = []
+    watch = {"evaluate": lambda step: {"success": 1 - step / 100}, "evaluate_every": 10, "keep": kept.append}
+    with pytest.raises(Killed):
+        run(make_policy(), tmp_path, on_step=die, **watch)
+    run(make_policy(), tmp_path, **watch)
+    assert kept == ["best", "policy", "policy", "policy", "policy"]
