@@ -1,6 +1,7 @@
 """The command line: `robolearn <verb> [key=value ...]`.
 
-Verbs live in `robolearn.commands.<verb>` and are imported only when they run, so that help is quick.
+Verbs live in `robolearn.commands.<verb>` and are imported only when they run, so that help is quick. A verb of two
+words, such as `data info`, lives in the module of the first.
 """
 
 from __future__ import annotations
@@ -64,6 +65,25 @@ EXAMPLES = {
         "robolearn view task=stack",
         "robolearn view task=lift actor=random camera=wrist window=false out=outputs/look",
     ),
+    "data info": ("robolearn data info dataset=outputs/demos",),
+    "data check": (
+        "robolearn data check dataset=outputs/demos",
+        "robolearn data check dataset=outputs/demos strict=true jump=10",
+    ),
+    "data view": (
+        "robolearn data view dataset=outputs/demos out=outputs/demos.html",
+        "robolearn data view dataset=outputs/demos only=[3,17]",
+    ),
+    "data merge": ("robolearn data merge datasets=[outputs/demos,outputs/more] out=outputs/all",),
+    "data split": (
+        "robolearn data split dataset=outputs/demos share=0.9 out=outputs/split",
+        "robolearn data split dataset=outputs/demos episodes=[0,5,10-19] names=[bad,good] out=outputs/sorted",
+        "robolearn data split dataset=outputs/demos column=success value=true names=[successes,failures] out=outputs/s",
+    ),
+    "data import": (
+        "robolearn data import source=low_dim.hdf5 out=outputs/imported",
+        "robolearn data import source=recordings contract=contract.yaml out=outputs/recorded",
+    ),
     "bench": (
         "robolearn bench --list",
         "robolearn bench sim",
@@ -80,6 +100,10 @@ EXTRAS = {
     "std_msgs": "ros",
     "std_srvs": "ros",
     "trajectory_msgs": "ros",
+    "h5py": "recordings",
+    "rosbags": "recordings",
+    "accelerate": "training",
+    "tensorboard": "training",
     "robosuite": "robosuite",
     "mujoco_warp": "warp",
     "warp": "warp",
@@ -91,10 +115,13 @@ OK, FAILED, USER_ERROR, INTERRUPTED = 0, 1, 2, 130
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line and return the exit status: 0, 1 (a bug), 2 (the user can mend it), 130 (stopped)."""
+    """Run the command line and return the exit status.
+
+    It is 0, 1 (a bug; or a check that found faults), 2 (the user can mend it) or 130 (stopped).
+    """
     words = list(sys.argv[1:] if argv is None else argv)
     try:
-        _dispatch(words)
+        return _dispatch(words)
     except KeyboardInterrupt:
         print("\nstopped; the same command resumes", file=sys.stderr)
         return INTERRUPTED
@@ -106,7 +133,6 @@ def main(argv: Sequence[str] | None = None) -> int:
             return FAILED
         print(f"robolearn: {sentence}", file=sys.stderr)
         return USER_ERROR
-    return OK
 
 
 def explain(error: BaseException) -> str | None:
@@ -140,22 +166,26 @@ def _is_full_disk(error: BaseException) -> bool:
     return type(error).__name__ == "SafetensorError" and any(f"(os error {code})" in str(error) for code in codes)
 
 
-def _dispatch(words: list[str]) -> None:
+def _dispatch(words: list[str]) -> int:
     flags = ["--help" if word == "-h" else word for word in words if word.startswith("-")]
     verb, *overrides = [word for word in words if not word.startswith("-")] or [""]
     verb = verb.replace("_", "-")
+    families = {name.partition(" ")[0] for name in VERBS if " " in name}
+    if verb in families and overrides:
+        verb, overrides = f"{verb} {overrides[0]}", overrides[1:]
     if "--version" in flags:
         print(__version__)
-        return
-    if verb and verb not in VERBS:
+        return OK
+    if verb and verb not in VERBS and verb not in families:
         raise UserError(f"unknown verb '{verb}'{nearest(verb, VERBS)}")
     _check_flags(verb, flags)
-    if not verb:
-        print(overview())
+    if verb not in VERBS:
+        print(overview(verb))
     elif "--help" in flags:
         print(verb_help(verb))
     else:
-        _run(verb, flags, overrides)
+        return _run(verb, flags, overrides)
+    return OK
 
 
 def _check_flags(verb: str, flags: list[str]) -> None:
@@ -167,12 +197,12 @@ def _check_flags(verb: str, flags: list[str]) -> None:
             raise UserError(f"unknown flag '{flag}'{nearest(flag, valid)}")
 
 
-def _run(verb: str, flags: list[str], overrides: list[str]) -> None:
-    command = f"robolearn.commands.{verb.replace('-', '_')}"
+def _run(verb: str, flags: list[str], overrides: list[str]) -> int:
+    command = f"robolearn.commands.{verb.partition(' ')[0].replace('-', '_')}"
     if "--list" in flags or "--readme" in flags:
         bench = importlib.import_module(command)
         print(bench.overview() if "--list" in flags else bench.update_readme())
-        return
+        return OK
     from omegaconf import OmegaConf
 
     from robolearn.compose import build, compose
@@ -184,18 +214,20 @@ def _run(verb: str, flags: list[str], overrides: list[str]) -> None:
     config = compose(verb, overrides)
     if "--cfg" in flags:
         print(OmegaConf.to_yaml(config), end="")
-        return
+        return OK
     checked = build(verb, config)
-    importlib.import_module(command).run(checked)
+    status: int | None = importlib.import_module(command).run(checked)
+    return status or OK
 
 
-def overview() -> str:
-    """Return the help text that lists the verbs."""
-    width = max(map(len, VERBS))
-    verbs = [f"  {verb:<{width}}  {_summary(verb)}" for verb in VERBS]
+def overview(family: str = "") -> str:
+    """Return the help text that lists the verbs, all or those that begin with one word, e.g. "data"."""
+    shown = [verb for verb in VERBS if verb.startswith(family)]
+    width = max(map(len, shown))
+    verbs = [f"  {verb:<{width}}  {_summary(verb)}" for verb in shown]
     return "\n".join(
         (
-            "usage: robolearn <verb> [key=value ...] [flags]",
+            f"usage: robolearn {family or '<verb>'}{' <what>' if family else ''} [key=value ...] [flags]",
             "",
             "Teach a robot arm in simulation, refine it with online RL, run it through ROS 2.",
             "",

@@ -99,7 +99,7 @@ def group_options(verb: str) -> dict[str, list[str]]:
 
 
 def _config_name(verb: str) -> str:
-    return verb.replace("-", "_")
+    return verb.replace("-", "_").replace(" ", "_")
 
 
 def _register() -> None:

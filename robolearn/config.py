@@ -88,15 +88,55 @@ class PolicyConfig:
 
 
 @dataclass(kw_only=True)
-class FlowConfig(PolicyConfig):
-    """Flow-matching policy on state observations."""
+class ChunkPolicyConfig(PolicyConfig):
+    """What all policies have that sample action chunks, on state and image observations."""
 
-    hidden_dim: int = option("width of the residual blocks", low=1)
-    num_blocks: int = option("residual blocks", low=1)
-    condition_dim: int = option("width of the embedding of observation and time", low=1)
-    num_inference_steps: int = option("Euler steps from noise to actions", low=1)
+    backbone: str = option("network: mlp, unet or dit")
+    hidden_dim: int = option("width of the blocks of mlp and dit", low=1)
+    num_blocks: int = option("blocks of mlp and dit", low=1)
+    condition_dim: int = option("width of mlp's embedding of observation and time", low=1)
+    num_heads: int = option("attention heads of dit", low=1)
+    down_dims: list[int] = option("channels of unet, one for each of its resolutions")
+    kernel_size: int = option("kernel of unet's convolutions, odd", low=1)
+    n_groups: int = option("groups of unet's normalisation", low=1)
+    diffusion_step_embed_dim: int = option("width of unet's embedding of time", low=2)
+    use_film_scale_modulation: bool = option("whether unet's FiLM scales, besides shifting")
+    vision: str = option("network for pictures: cnn, vit, resnet18 or resnet34")
+    vision_dim: int = option("width of an encoded picture", low=1)
+    crop_ratio: float = option("side of the crop that is encoded, as a share of the picture's", low=0, high=1)
+    horizons: list[int] = option("lengths of a mixture of horizons, rising to horizon; [] for one. Needs dit")
+    individual_weight: float = option("weight of the horizons' own losses", low=0)
+    balance_weight: float = option("weight of the loss that keeps the gate from preferring few horizons", low=0)
+    dynamic_horizon: bool = option("execute as many actions as the horizons agree on, not n_action_steps")
+    consensus_ratio: float = option("disagreement that ends execution, relative to that of the first actions", low=0)
+    consensus_steps: int = option("these first actions, which are always executed", low=1)
+    consensus_horizons: int = option("horizons that must reach an action for it to be executed", low=1)
+    num_inference_steps: int = option("steps from noise to actions", low=1)
+
+
+@dataclass(kw_only=True)
+class FlowConfig(ChunkPolicyConfig):
+    """Flow-matching policy."""
+
+    variant: str = option("rectified, or shortcut, which samples well in one step")
+    sampler: str = option("of rectified flows: euler or heun")
     time_distribution: str = option("of the flow's time in training: beta or logit_normal")
     time_alpha: float = option("exponent of the beta distribution", low=0)
+    shortcut_share: float = option("share of the samples that learn self-consistency of shortcuts", low=0, high=1)
+    shortcut_steps: int = option("steps of the finest grid of shortcuts, a power of two", low=2)
+
+
+@dataclass(kw_only=True)
+class DiffusionConfig(ChunkPolicyConfig):
+    """Diffusion policy: DDPM training, DDIM sampling."""
+
+    num_train_timesteps: int = option("steps of the noise schedule", low=1)
+    beta_schedule: str = option("squaredcos_cap_v2, linear or scaled_linear")
+    beta_start: float = option("first beta of the linear schedules", low=0)
+    beta_end: float = option("last beta of the linear schedules", low=0)
+    prediction_type: str = option("what the network predicts: epsilon (the noise) or sample (the clean chunk)")
+    clip_sample: bool = option("whether the sampler cuts each estimate of the clean chunk")
+    clip_sample_range: float = option("where, in units of the action's half range", low=0)
 
 
 @dataclass(kw_only=True)
@@ -110,6 +150,15 @@ class TrainingConfig:
     weight_decay: float = option("AdamW's weight decay", low=0)
     ema_decay: float = option("decay of the averaged weights", low=0, high=1)
     save_every: int = option("steps between checkpoints", low=1)
+    device: str = option("auto (a GPU where there is one), cpu, cuda, cuda:1, mps")
+    threads: int = option("threads of a computation on the CPU", low=1)
+    precision: str = option("fp32, or bf16 or fp16 for mixed precision")
+    compile: bool = option("compile the policy with torch.compile")
+    accumulate: int = option("parts into which a batch is cut to save memory; the result is the same", low=1)
+    eval_every: int | None = option("steps between evaluations in simulation; null never", low=1)
+    eval_episodes: int = option("episodes of an evaluation in simulation", low=1)
+    tensorboard: bool | None = option("write logs to `tensorboard` in `out`; null where the package is installed")
+    wandb: str | None = option("project of Weights & Biases to log to; null does not")
 
 
 @dataclass(kw_only=True)
@@ -215,6 +264,14 @@ class PrivilegeConfig:
     below_share: float = option("share of the episodes at levels drawn from 0 to the present one", low=0, high=1)
 
 
+@dataclass(kw_only=True)
+class RayConfig:
+    """The cluster of launcher=ray."""
+
+    address: str = option("auto: the running cluster; local: a new one on this machine; or HOST:PORT")
+    cpus: float = option("CPUs that each worker reserves", low=0)
+
+
 # ---------------------------------------------------------------- verbs
 
 
@@ -227,20 +284,29 @@ class CollectConfig:
     env: EnvConfig
     expert: ExpertConfig
     randomization: RandomizationConfig
+    ray: RayConfig
     num_episodes: int = option("episodes to keep", low=1)
     success_only: bool = option("keep successful episodes only; else all")
     workers: int = option("processes that simulate, each with env.num_envs worlds; the dataset is the same", low=1)
+    launcher: str = option("who runs the workers: local, or ray for the machines of a Ray cluster")
+    video: bool = option("store what env.cameras see as videos; else as PNG, without loss but larger")
+    language: bool = option("write LeRobot's language columns too: what the robot is doing, said at each frame")
     seed: int = option("seed of the first episode", low=0)
     out: str = option("folder of the dataset")
 
 
 @dataclass(kw_only=True)
 class TrainConfig:
-    """Train a policy on a dataset."""
+    """Train a policy on a dataset; task, robot and env say where it is evaluated if train.eval_every is given."""
 
     policy: PolicyConfig
     train: TrainingConfig
+    task: TaskConfig
+    robot: RobotConfig
+    env: EnvConfig
     dataset: str = option("folder of a LeRobot v3 dataset")
+    observations: list[str] | None = option("channels that the policy reads; null means all that the dataset has")
+    image_size: list[int] | None = option("[height, width] to which pictures are resized; null leaves them")
     seed: int = option("seed of weights and batches", low=0)
     out: str = option("folder of the checkpoint")
 
@@ -279,7 +345,10 @@ class EvalConfig:
     task: TaskConfig
     robot: RobotConfig
     env: EnvConfig
+    ray: RayConfig
     checkpoint: str = option("folder of the policy")
+    workers: int = option("processes that simulate, each with env.num_envs worlds", low=1)
+    launcher: str = option("who runs the workers: local, or ray for the machines of a Ray cluster")
     episodes: int = option("episodes", low=1)
     seed: int = option("seed of the first episode; the same seeds make a paired comparison", low=0)
     out: str | None = option("folder of results and film strips; null only prints")
@@ -367,6 +436,68 @@ class QuickstartConfig:
         return self.budget == "fast"
 
 
+@dataclass(kw_only=True)
+class DataInfoConfig:
+    """Say what is in a dataset: episodes, channels, instructions, success, size."""
+
+    dataset: str = option("folder of a LeRobot v3 dataset")
+
+
+@dataclass(kw_only=True)
+class DataCheckConfig:
+    """Look for faults in a dataset, also in one that nothing else opens; status 1 if there are any."""
+
+    dataset: str = option("folder of a LeRobot v3 dataset")
+    min_seconds: float = option("shorter episodes are faults", low=0)
+    jump: float = option("a step so many times larger than 99.5 % of the steps of its component is named", low=1)
+    strict: bool = option("hints count as faults: jumps, channels that never change")
+
+
+@dataclass(kw_only=True)
+class DataViewConfig:
+    """Write an HTML page of a dataset: film strips, channel plots, stages, histograms."""
+
+    dataset: str = option("folder of a LeRobot v3 dataset")
+    out: str | None = option("the page; null means <dataset>.html beside the dataset")
+    episodes: int = option("episodes shown, spread evenly over the dataset", low=1)
+    only: list[int] | None = option("numbers of the episodes to show instead")
+    strips: bool = option("draw film strips; simulated episodes without pictures are simulated again for them")
+
+
+@dataclass(kw_only=True)
+class DataMergeConfig:
+    """Put several datasets of the same schema into one."""
+
+    datasets: list[str] = option("folders of LeRobot v3 datasets, in order")
+    out: str = option("folder of the new dataset")
+
+
+@dataclass(kw_only=True)
+class DataSplitConfig:
+    """Split a dataset in two: by a share, a list of episodes, or what a column says."""
+
+    dataset: str = option("folder of a LeRobot v3 dataset")
+    share: float | None = option("share of the episodes in the first part, drawn at random", low=0, high=1)
+    episodes: list[str] | None = option("episodes of the first part: numbers, and ranges such as 10-19")
+    column: str | None = option("column that decides, e.g. success, failure, task; the first part has the value")
+    value: str | None = option("its value, e.g. true")
+    names: list[str] = option("names of the two parts")
+    seed: int = option("seed of the draw", low=0)
+    out: str = option("folder of both parts")
+
+
+@dataclass(kw_only=True)
+class DataImportConfig:
+    """Import recordings into a dataset: robomimic HDF5, LeRobot v3 with other names, rosbag2."""
+
+    source: str = option("HDF5 file, folder of a LeRobot v3 dataset, or rosbag2 folder (or a folder of several)")
+    format: str | None = option("hdf5, lerobot or rosbag; null finds out")
+    contract: str | None = option("YAML file that says what becomes which channel; rosbag needs one")
+    task: str | None = option("instruction; null takes what the source or the contract says")
+    video: bool = option("store pictures as videos, else as PNG files in the data")
+    out: str = option("folder of the new dataset")
+
+
 VERBS: dict[str, type] = {
     "quickstart": QuickstartConfig,
     "collect": CollectConfig,
@@ -378,7 +509,13 @@ VERBS: dict[str, type] = {
     "deploy": DeployConfig,
     "sim-arm": SimArmConfig,
     "view": ViewConfig,
+    "data info": DataInfoConfig,
+    "data check": DataCheckConfig,
+    "data view": DataViewConfig,
+    "data merge": DataMergeConfig,
+    "data split": DataSplitConfig,
+    "data import": DataImportConfig,
     "bench": BenchConfig,
 }
 # types of group options that add fields to their group's own
-VARIANTS: dict[str, type] = {"flow": FlowConfig, "residual": ResidualConfig}
+VARIANTS: dict[str, type] = {"diffusion": DiffusionConfig, "flow": FlowConfig, "residual": ResidualConfig}

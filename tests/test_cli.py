@@ -62,7 +62,8 @@ def test_help_needs_none_of_the_heavy_packages():
     heavy = {"torch", "lerobot", "mujoco", "gymnasium", "rclpy", "onnxruntime", "matplotlib", "pyarrow"}
     code = (
         "import sys; from robolearn.cli import main; main(['--help']); main(['quickstart', '--help']);"
-        "main(['bench', '--list']); main(['collect', '--cfg']); main(['collect', 'tsk=1']);"
+        "main(['bench', '--list']); main(['data']); main(['data', 'import', '--help']);"
+        "main(['collect', '--cfg']); main(['collect', 'tsk=1']);"
         f"print('loaded:', *sorted({heavy!r} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -104,6 +105,7 @@ def test_fast_is_a_budget(capsys):
         (["collect", "polcy.horizon=8"], "unknown option 'polcy.horizon'"),
         (["train"], "'train' needs dataset="),
         (["bench"], "'bench' needs name="),
+        (["data", "inof"], "unknown verb 'data inof'; did you mean 'data info'?"),
         (["bench", "wind"], "unknown benchmark 'wind'; valid: "),
     ],
 )

@@ -200,14 +200,14 @@ def test_checkpoint_of_another_policy(mistake, tmp_path):
         (folder / name).write_bytes(b"")
     sentence = mistake("eval", f"checkpoint={folder}")
     assert "holds a checkpoint of policy 'diffusion'" in sentence
-    assert "give another folder" in sentence
+    assert "did you mean 'robolearn_diffusion'?" in sentence
 
 
 def test_training_on_top_of_another_policy_s_checkpoint(mistake, dataset, tmp_path):
     words = ("train", f"dataset={dataset}", "train.steps=2", "train.batch_size=4", "policy.num_blocks=1")
     assert main([*words, "policy.hidden_dim=16", f"out={tmp_path / 'out'}"]) == 0
     sentence = mistake(*words, "policy.hidden_dim=8", f"out={tmp_path / 'out'}")
-    assert "checkpoint" in sentence
+    assert "was begun with policy" in sentence
     assert str(tmp_path / "out") in sentence
 
 

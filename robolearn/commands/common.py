@@ -12,11 +12,13 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from robolearn.acting import ChunkActor, Correction
+from robolearn.data import layout
 from robolearn.data.files import write_json
 from robolearn.errors import UserError
 from robolearn.eval.metrics import SuccessRate
 from robolearn.eval.rollout import Actor, Episode, run_episodes
 from robolearn.protocols import VecEnv
+from robolearn.schema import Schema
 
 if TYPE_CHECKING:
     from robolearn.policies.serving import TorchPolicy
@@ -29,19 +31,25 @@ console = Console()
 
 
 def policy_folder(checkpoint: Path) -> Path:
-    """The folder of a policy: `checkpoint` itself, or `policy` in it where it is the `out` of a training.
+    """The folder of a policy: `checkpoint`, or the one in it where it is the `out` of a training, also LeRobot's.
 
     Raises:
         UserError: there is no such folder.
     """
     if not checkpoint.is_dir():
         raise UserError(f"no checkpoint folder '{checkpoint}': give the `out` of `robolearn train` or `finetune`")
-    inner = checkpoint / "policy"
-    return inner if inner.is_dir() else checkpoint
+    for inner in ("policy", "pretrained_model", "checkpoints/last/pretrained_model"):
+        if (checkpoint / inner).is_dir():
+            return checkpoint / inner
+    return checkpoint
 
 
-def load_checkpoint(folder: Path) -> tuple[TorchPolicy, ResidualCorrection | None]:
+def load_checkpoint(folder: Path, task_schema: Schema | None = None) -> tuple[TorchPolicy, ResidualCorrection | None]:
     """A policy and, where the folder holds one, its residual.
+
+    Args:
+        folder: of the policy; also one that LeRobot's trainer wrote.
+        task_schema: channels of the task that it is for, in case that LeRobot trained it on data that are gone.
 
     Raises:
         UserError: the folder is no checkpoint, or one of another policy.
@@ -50,8 +58,16 @@ def load_checkpoint(folder: Path) -> tuple[TorchPolicy, ResidualCorrection | Non
     from robolearn.policies.serving import load_policy
     from robolearn.rl.correction import Units, load_residual
 
-    policy = load_policy(folder)
+    policy = load_policy(folder, _training_schema(folder) or task_schema)
     return policy, load_residual(folder, Units(policy.normalizer, policy.schema.observation_keys))
+
+
+def _training_schema(folder: Path) -> Schema | None:
+    """Channels of the data that LeRobot's trainer read, where they are at hand."""
+    config = read_result(folder / "train_config.json")
+    root = None if config is None else config["dataset"].get("root")
+    file = None if root is None else Path(root) / layout.OWN_SCHEMA
+    return Schema.load(file) if file is not None and file.exists() else None
 
 
 def evaluate(
@@ -73,7 +89,7 @@ def policy_actor(env: VecEnv, policy: TorchPolicy, correction: Correction | None
     Raises:
         SchemaError: the policy reads or emits other channels than the environment has.
     """
-    policy.schema.require_same(env.schema, what="the simulated task")
+    policy.schema.require_same(env.schema.select(policy.schema), what="the simulated task")
     return ChunkActor(policy, env.num_envs, correction)
 
 

@@ -48,22 +48,24 @@ def export(
     """
     from robolearn.eval.machine import commit
     from robolearn.export.bundle import check_correction_parity, check_parity, export_bundle
-    from robolearn.policies.flow.graph import VelocityGraph
     from robolearn.real.bundle import load_bundle
     from robolearn.rl.correction import ResidualGraph
     from robolearn.sim.robots import get_robot
     from robolearn.sim.tasks import make_task
     from robolearn.sim.vec_env import make_schema
 
-    policy, correction = load_checkpoint(checkpoint)
     scene, arm = make_task(task.name), get_robot(robot.name)
     schema = make_schema(scene, arm, action_space=task.action_space, fps=task.fps)
-    policy.schema.require_same(schema, what=f"task '{task.name}' on robot '{robot.name}'")
-    model: Any = policy.policy
+    policy, correction = load_checkpoint(checkpoint, schema)
+    # the robot's own cameras take the pictures
+    plain = [key for key, feature in policy.schema.features.items() if feature.dtype not in ("image", "video")]
+    told = f"task '{task.name}' on robot '{robot.name}'"
+    policy.schema.select(plain).require_same(schema.select(plain), what=told)
+    encoder, denoiser = policy.graphs()
     actor = None if correction is None else correction.actor
     export_bundle(
         out,
-        schema=schema,
+        schema=policy.schema,
         robot=arm,
         action_space=task.action_space,
         statistics=policy.statistics,
@@ -73,15 +75,9 @@ def export(
             "max_episode_steps": task.max_episode_steps,
             "stage_names": list(scene.stage_names),
         },
-        policy={
-            "kind": model.name,
-            "horizon": policy.horizon,
-            "n_action_steps": policy.n_action_steps,
-            "n_obs_steps": policy.n_obs_steps,
-            "noise_shape": list(policy.noise_shape or ()),
-            "sampler": {"name": "euler", "steps": model.config.num_inference_steps},
-        },
-        velocity=VelocityGraph(model),
+        policy=policy.describe(),
+        encoder=encoder,
+        denoiser=denoiser,
         residual=None if actor is None else ResidualGraph(actor),
         residual_scale=None if actor is None else actor.scale.tolist(),
         config_yaml=config_yaml,
@@ -93,16 +89,19 @@ def export(
     if correction is not None and bundle.correction is not None:
         newest = {key: values[:, -1] for key, values in observations.items()}
         base = policy.predict_chunk(observations).values[:, 0]
-        other = check_correction_parity(correction, bundle.correction, schema, newest, base, atol=TOLERANCE)
+        other = check_correction_parity(correction, bundle.correction, policy.schema, newest, base, atol=TOLERANCE)
         difference = max(difference, other)
     return difference
 
 
-def _observations(policy: Any, *, n_obs_steps: int) -> dict[str, NDArray[np.float32]]:
-    """Random observations [SAMPLES, n_obs_steps, dim] spread as the training data were."""
+def _observations(policy: Any, *, n_obs_steps: int) -> dict[str, NDArray[Any]]:
+    """Random observations [SAMPLES, n_obs_steps, ...] spread as the training data were; pictures are noise."""
     rng = np.random.default_rng(0)
-    drawn = {}
+    drawn: dict[str, NDArray[Any]] = {}
     for key in policy.schema.observation_keys:
+        if len(shape := policy.schema[key].shape) == 3:
+            drawn[key] = rng.integers(0, 256, (SAMPLES, n_obs_steps, *shape), np.uint8)
+            continue
         mean, std = (np.asarray(policy.statistics[key][name], np.float32) for name in ("mean", "std"))
         drawn[key] = mean + std * rng.standard_normal((SAMPLES, n_obs_steps, len(mean)), np.float32)
     return drawn

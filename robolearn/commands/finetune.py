@@ -66,14 +66,14 @@ def finetune(
     from robolearn.rl.correction import save_residual
 
     use_one_thread()
-    policy, residual = load_checkpoint(checkpoint)
+    judge = make_any_env(task, robot, env_config)
+    policy, residual = load_checkpoint(checkpoint, judge.schema)
     if residual is not None:
         raise UserError(f"{checkpoint} is fine-tuned already: give its base policy; the same `out` goes on with a run")
     extendable = ("total_steps", "stop_at")
     kept = {key: value for key, value in asdict(algo).items() if key not in extendable}
     claim(out, {"algo": kept, "checkpoint": str(checkpoint), "dataset": str(dataset), "seed": seed})
     env = make_any_env(task, robot, env_config, num_envs=getattr(algo, "num_envs", None))
-    judge = make_any_env(task, robot, env_config)
     policy_actor(judge, policy)  # says which channel does not fit
     trainer: Any = get_class(algo._target_)(
         algo,
@@ -101,6 +101,7 @@ def finetune(
 
         curve: list[dict[str, float]] = trainer.run(evaluate=judge_policy, on_progress=on_progress)
     shutil.copytree(policy_folder(checkpoint), out / "policy", dirs_exist_ok=True)
+    policy.schema.save(out / "policy" / "schema.json")  # LeRobot's trainer keeps none
     save_residual(out / "policy", trainer.learner.best_actor)
     env.close()
     judge.close()

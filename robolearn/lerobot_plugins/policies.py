@@ -1,0 +1,7 @@
+"""Registers our policies; LeRobot finds classes and processors beside their configurations."""
+
+from robolearn.policies import lerobot_processors
+from robolearn.policies.diffusion.configuration_diffusion import DiffusionConfig
+from robolearn.policies.flow.configuration_flow import FlowConfig
+
+__all__ = ["DiffusionConfig", "FlowConfig", "lerobot_processors"]
