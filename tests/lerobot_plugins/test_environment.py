@@ -66,10 +66,7 @@ class Scripted:
     def __init__(self, *steps):
         plain = MujocoVecEnv("lift", num_envs=3)
         self.schema, self.num_envs = plain.schema, 3
-        self.single_observation_space, self.single_action_space = (
-            plain.single_observation_space,
-            plain.single_action_space,
-        )
+        self.observation_boxes, self.single_action_space = plain.observation_boxes, plain.single_action_space
         self.action_space = plain.action_space
         plain.close()
         self.steps = iter(steps)
