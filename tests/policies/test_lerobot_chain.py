@@ -31,6 +31,7 @@ ALGO = (
 def root(tmp_path_factory):
     folder = tmp_path_factory.mktemp("lerobot")
     lerobot_runs.write_dataset(folder / "demos", episodes=1, length=12)
+    lerobot_runs.write_dataset(folder / "pictures", "external", episodes=1, length=12)
     return folder
 
 
@@ -41,9 +42,19 @@ def actions(policy, frames, correction=None):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["act", "ddim", "ddpm", "flow"])
-def test_a_checkpoint_is_exported_with_its_processors(root, kind, tmp_path):
-    checkpoint = lerobot_runs.write_checkpoint(tmp_path / "run", root / "demos", kind)
+@pytest.mark.parametrize(
+    ("kind", "data"),
+    [
+        ("act", "demos"),
+        ("ddim", "demos"),
+        ("ddpm", "demos"),
+        ("flow", "demos"),
+        ("act", "pictures"),
+        ("ddim", "pictures"),
+    ],
+)
+def test_a_checkpoint_is_exported_with_its_processors(root, kind, data, tmp_path):
+    checkpoint = lerobot_runs.write_checkpoint(tmp_path / "run", root / data, kind)
     assert main(["export", f"checkpoint={checkpoint}", f"out={tmp_path / 'bundle'}"]) == 0
     policy, bundle = load_checkpoint(checkpoint)[0], load_bundle(tmp_path / "bundle")
     assert (bundle.path / "policy.onnx").exists() == (kind == "act")
