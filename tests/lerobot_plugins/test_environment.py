@@ -142,22 +142,25 @@ def test_robolearns_evaluation_acts_as_lerobots(act):
         assert episode.success == bool(theirs["success"][k].any())
 
 
-def test_lerobot_eval_finds_the_environment_by_name(act, tmp_path, monkeypatch):
-    from lerobot.scripts import lerobot_eval
+def lerobot_eval(monkeypatch, policy, out, *words):
+    from lerobot.scripts import lerobot_eval as command
 
-    words = [
-        PLUGIN,
-        "--env.type=robolearn",
-        "--env.task=lift",
-        "--env.episode_length=5",
-        "--env.render_size=32",
-        f"--policy.path={act}",
-        "--eval.n_episodes=2",
-        "--eval.batch_size=2",
-        f"--output_dir={tmp_path / 'eval'}",
-    ]
-    monkeypatch.setattr("sys.argv", ["lerobot-eval", *words])
-    lerobot_eval.main()
-    result = json.loads((tmp_path / "eval" / "eval_info.json").read_text())
-    assert result["overall"]["n_episodes"] == 2
-    assert len(list((tmp_path / "eval" / "videos" / "robolearn_0").glob("*.mp4"))) == 2
+    small = ["--env.episode_length=5", "--env.render_size=32", "--eval.n_episodes=2", "--eval.batch_size=2"]
+    words = [PLUGIN, "--env.type=robolearn", "--env.task=lift", *small, *words]
+    monkeypatch.setattr("sys.argv", ["lerobot-eval", *words, f"--policy.path={policy}", f"--output_dir={out}"])
+    command.main()
+    return json.loads((out / "eval_info.json").read_text())["overall"]
+
+
+def test_lerobot_eval_finds_the_environment_by_name(act, tmp_path, monkeypatch):
+    assert lerobot_eval(monkeypatch, act, tmp_path)["n_episodes"] == 2
+    assert len(list((tmp_path / "videos" / "robolearn_0").glob("*.mp4"))) == 2
+
+
+def test_lerobot_eval_runs_what_robolearn_trained_and_records_it(tmp_path, monkeypatch):
+    policy = lerobot_runs.write_own_policy(tmp_path / "policy")
+    words = ("--eval.recording=true", "--env.cameras=[external]", f"--env.image_size={lerobot_runs.PICTURE}")
+    assert lerobot_eval(monkeypatch, policy, tmp_path / "eval", *words)["n_episodes"] == 2
+    recorded = LeRobotDatasetMetadata("local/r", root=tmp_path / "eval" / "recordings" / "robolearn_0" / "env_1")
+    assert recorded.total_frames == 5
+    assert {"agent_pos", "environment_state", "observation.images.external"} < set(recorded.features)

@@ -18,7 +18,6 @@ from robolearn.sampling import ddpm
 from robolearn.schema import Schema
 
 WORLDS = 3
-WITH_RESNET = [0, pytest.param(1, marks=pytest.mark.slow)]  # cameras
 
 
 @pytest.fixture(scope="module")
@@ -84,7 +83,7 @@ def within(policy, actions):
     return actions.clip(policy.schema.action.low, policy.schema.action.high)
 
 
-@pytest.mark.parametrize("cameras", WITH_RESNET)
+@pytest.mark.parametrize("cameras", [0, 1])
 def test_act_acts_as_in_lerobots_own_loop(folder, cameras):
     policy = load_policy(folder("act", cameras=cameras), schema(cameras))
     assert (policy.noise_shape, policy.n_obs_steps, policy.horizon, policy.n_action_steps) == (None, 1, 8, 4)
@@ -94,7 +93,7 @@ def test_act_acts_as_in_lerobots_own_loop(folder, cameras):
     assert theirs.std(axis=1).max() > 1e-3, "worlds differ"
 
 
-@pytest.mark.parametrize("cameras", WITH_RESNET)
+@pytest.mark.parametrize("cameras", [0, 1])
 def test_diffusion_by_ddim_acts_as_in_lerobots_own_loop(folder, cameras):
     policy = load_policy(folder("ddim", cameras=cameras), schema(cameras))
     # a chunk of 8 begins with the older of the 2 frames
