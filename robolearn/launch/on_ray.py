@@ -5,10 +5,11 @@ from __future__ import annotations
 import heapq
 import logging
 import os
+import socket
 from collections import Counter
 from collections.abc import Generator, Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,8 @@ from robolearn.launch.job import Job, Result, Work
 
 AHEAD = 2  # blocks given to a worker: the one that it does and the next
 TRIES = 3  # losses of one block, or of workers that never began, after which something else must be wrong
+
+NO_CLUSTER = "no Ray cluster answers at ray.address={}: start one with `ray start --head`, or give ray.address=local"
 
 Item = tuple[int, range]  # a block and its place in the order
 
@@ -58,20 +61,29 @@ def _connected(address: str, *, room: float) -> Iterator[Any]:
     if ray.is_initialized():
         yield ray
         return
+    _require_answer(address)
     quiet: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
     if address == "local":
         quiet |= {"include_dashboard": False, "num_cpus": max(room, os.cpu_count() or 1)}
     try:
         ray.init(address, **quiet)
     except (ConnectionError, ValueError) as error:
-        raise UserError(
-            f"no Ray cluster answers at ray.address={address}: start one with `ray start --head`, or give "
-            "ray.address=local"
-        ) from error
+        raise UserError(NO_CLUSTER.format(address)) from error
     try:
         yield ray
     finally:
         ray.shutdown()
+
+
+def _require_answer(address: str) -> None:
+    """Refuse HOST:PORT where nothing listens; Ray itself would try for minutes."""
+    host, _, port = address.rpartition("://")[2].rpartition(":")
+    if not port.isdecimal():
+        return
+    try:
+        socket.create_connection((host, int(port)), timeout=10).close()
+    except OSError as error:
+        raise UserError(NO_CLUSTER.format(address)) from error
 
 
 class _Actor:
@@ -91,11 +103,11 @@ class _Actor:
 
 @dataclass(eq=False)
 class _Worker:
-    """An actor as the driver sees it."""
+    """An actor as the driver sees it, and the blocks given to it, in the order in which it does them."""
 
     actor: Any
     ready: bool = False
-    queued: int = 0
+    items: list[Item] = field(default_factory=list)
 
 
 class _Pool:
@@ -136,12 +148,12 @@ class _Pool:
         self._pending[worker.actor.start.remote()] = worker, None
 
     def _assign(self, blocks: Iterator[range], *, until: int) -> None:
-        while free := [worker for worker in self._workers if worker.ready and worker.queued < AHEAD]:
+        while free := [worker for worker in self._workers if worker.ready and len(worker.items) < AHEAD]:
             item = self._next(blocks, until)
             if item is None:
                 return
-            worker = min(free, key=lambda worker: worker.queued)
-            worker.queued += 1
+            worker = min(free, key=lambda worker: len(worker.items))
+            worker.items.append(item)
             self._pending[worker.actor.run.remote(item[1])] = worker, item
 
     def _next(self, blocks: Iterator[range], until: int) -> Item | None:
@@ -163,26 +175,27 @@ class _Pool:
         except self._ray.exceptions.RayTaskError as error:
             raise error.cause from None  # what the job itself raised
         except self._ray.exceptions.RayError as error:
-            self._lose(worker, item, error)
+            self._lose(worker, error)
             return
         if item is None:
             worker.ready = True
             self._losses[-1] = 0
         else:
-            worker.queued -= 1
+            worker.items.remove(item)
             # copies, for the arrays lie in Ray's store and keep their room there
             self._done[item[0]] = {key: np.array(values) for key, values in answer.items()}
 
-    def _lose(self, worker: _Worker, item: Item | None, error: Exception) -> None:
-        number = -1 if item is None else item[0]
+    def _lose(self, worker: _Worker, error: Exception) -> None:
+        number, what = -1, "workers end before they begin"
+        if worker.items:  # the first is the one that it was doing
+            number, what = worker.items[0][0], f"seeds {worker.items[0][1]} end every worker"
         self._losses[number] += 1
         if self._losses[number] > TRIES:
-            what = "workers end before they begin" if item is None else f"seeds {item[1]} end every worker"
             raise RuntimeError(f"{what}: {error}") from error
-        if item is not None:
+        self._pending = {ref: (other, item) for ref, (other, item) in self._pending.items() if other is not worker}
+        for item in worker.items:
             heapq.heappush(self._lost, item)
-        if worker in self._workers:  # its other block comes back too
-            self._workers.remove(worker)
-            with suppress(self._ray.exceptions.RayError):
-                self._ray.kill(worker.actor)
-            self._hire()
+        self._workers.remove(worker)
+        with suppress(self._ray.exceptions.RayError):
+            self._ray.kill(worker.actor)
+        self._hire()

@@ -51,13 +51,14 @@ class FakeRay:
     Attributes:
         room: actors that the cluster has room for; others wait.
         loses: probability that an actor is lost instead of doing a call.
+        deadly: seed with which a block begins that ends its actor.
         most: calls to `run` that were ever waiting or unanswered at once.
     """
 
     exceptions = Exceptions
 
-    def __init__(self, *, seed: int, room: int = 99, loses: float = 0.0) -> None:
-        self.random, self.room, self.loses = random.Random(seed), room, loses
+    def __init__(self, *, seed: int, room: int = 99, loses: float = 0.0, deadly: int = -1) -> None:
+        self.random, self.room, self.loses, self.deadly = random.Random(seed), room, loses, deadly
         self.actors: list[Actor] = []
         self.most = 0
 
@@ -84,10 +85,12 @@ class FakeRay:
         self.most = max(self.most, sum(call.name == "run" for call in calls))
         living = [actor for actor in self.actors if actor.alive][: self.room]
         lost = [actor for actor in self.actors if not actor.alive]
+        for actor in self.actors:
+            actor.queue = deque(call for call in actor.queue if call in calls)
         actor = self.random.choice([actor for actor in living + lost if actor.queue])
-        if actor.alive and self.random.random() < self.loses:
-            actor.alive = False
         call = actor.queue.popleft()
+        if self.random.random() < self.loses or (call.name == "run" and call.args[0].start == self.deadly):
+            actor.alive = False
         if not actor.alive:
             call.error = RayError("the actor died")
         else:

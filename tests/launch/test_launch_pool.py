@@ -52,6 +52,13 @@ def test_no_more_is_begun_than_what_is_taken_and_two_blocks_per_worker(seed, wor
     assert len(asked) < taken + AHEAD * workers
 
 
+@given(seed=st.integers(0, 10**6), workers=st.integers(1, 6), deadly=st.integers(0, 19))
+def test_the_block_that_kills_is_told_from_those_that_wait_behind_it(seed, workers, deadly):
+    ray = FakeRay(seed=seed, deadly=2 * deadly)
+    with pytest.raises(RuntimeError, match=rf"seeds range\({2 * deadly}, {2 * deadly + 2}\) end every worker"):
+        list(_Pool(ray, Squares(), workers=workers, cpus=1).run(blocks(20)))
+
+
 def test_what_never_works_is_given_up():
     pool = _Pool(FakeRay(seed=0, loses=1.0), Squares(), workers=2, cpus=1)
     with pytest.raises(RuntimeError, match="workers end before they begin: the actor died"):

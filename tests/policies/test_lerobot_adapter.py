@@ -142,7 +142,7 @@ def test_samples_come_together_and_follow_their_noise(folder, kind):
 
 
 def test_a_state_that_never_changes_is_normalised_as_lerobot_does(folder):
-    """Min-max of a constant divides by a millionth of a millionth: an affine map of our own would lose it."""
+    """Min-max of a constant divides by 1e-8: an affine map of our own would lose its -1 in rounding."""
     policy = load_policy(folder("ddim"), schema())
     observation = history_of(policy, 2, np.random.default_rng(1))
     assert policy.prepare(observation)["observation.state"][..., -1].unique().tolist() == [-1.0]
