@@ -9,8 +9,9 @@ chunk.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -22,8 +23,8 @@ from robolearn.policies.backbones.waves import Waves
 class Convolution(nn.Module):
     """A 1-D convolution over [B, channels, 1, steps] in channels-last order.
 
-    The weight [out, kernel, in] ([in, kernel, out] where transposed) is contiguous in the order in which the product
-    reads it.
+    The weight [out, 1, kernel, in] ([in, 1, kernel, out] where transposed) is contiguous in the order in which the
+    product reads it.
     """
 
     def __init__(self, inputs: int, outputs: int, kernel: int, *, stride: int = 1, transposed: bool = False) -> None:
@@ -31,7 +32,7 @@ class Convolution(nn.Module):
         super().__init__()
         first, last = (inputs, outputs) if transposed else (outputs, inputs)
         bound = 1 / math.sqrt(last * kernel)
-        self.weight = nn.Parameter(torch.empty(first, kernel, last).uniform_(-bound, bound))
+        self.weight = nn.Parameter(torch.empty(first, 1, kernel, last).uniform_(-bound, bound))
         self.bias = nn.Parameter(torch.empty(outputs).uniform_(-bound, bound))
         self.stride, self.transposed = (1, stride), transposed
         # as long as the input at stride 1; half or twice as long at stride 2
@@ -39,9 +40,10 @@ class Convolution(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return [B, outputs, 1, steps of the output]."""
-        weight = self.weight.transpose(1, 2).unsqueeze(2)
-        convolve = functional.conv_transpose2d if self.transposed else functional.conv2d
-        return convolve(x, weight, self.bias, stride=self.stride, padding=self.padding)
+        weight = self.weight.permute(0, 3, 1, 2)
+        if self.transposed:
+            return functional.conv_transpose2d(x, weight, self.bias, self.stride, self.padding)
+        return functional.conv2d(x, weight, self.bias, self.stride, self.padding)
 
 
 class Unit(nn.Module):
@@ -50,32 +52,36 @@ class Unit(nn.Module):
     def __init__(self, inputs: int, outputs: int, *, kernel: int, groups: int) -> None:
         """Build it."""
         super().__init__()
+        self.groups = groups
         self.convolution = Convolution(inputs, outputs, kernel)
         self.norm = nn.GroupNorm(groups, outputs)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return [B, outputs, 1, steps]."""
-        return functional.mish(self.norm(self.convolution(x)))
+        # without the checks of the module's own call, which take as long as the arithmetic on one short chunk
+        norm = torch.group_norm(self.convolution(x), self.groups, self.norm.weight, self.norm.bias, self.norm.eps)
+        return functional.mish(norm)
 
 
 class Block(nn.Module):
     """Two units with FiLM between them, and a shortcut."""
 
-    def __init__(self, inputs: int, outputs: int, *, kernel: int, groups: int) -> None:
+    def __init__(self, inputs: int, outputs: int, *, kernel: int, groups: int, scale: bool) -> None:
         """Build it."""
         super().__init__()
-        self.outputs = outputs
+        self.outputs, self.scale = outputs, scale
         self.first = Unit(inputs, outputs, kernel=kernel, groups=groups)
         self.second = Unit(outputs, outputs, kernel=kernel, groups=groups)
         self.shortcut = nn.Identity() if inputs == outputs else Convolution(inputs, outputs, 1)
 
-    def forward(self, x: Tensor, film: Tensor) -> Tensor:
-        """Return [B, outputs, 1, steps], given scales and shifts (or shifts alone) [B, 2 outputs or outputs, 1, 1]."""
+    def forward(self, x: Tensor, film: Iterator[Tensor]) -> Tensor:
+        """Return [B, outputs, 1, steps]; takes its scale (unless it has none) and its shift [B, outputs, 1, 1]."""
         h = self.first(x)
-        if film.shape[1] == self.outputs:
-            h = h + film
+        if self.scale:
+            scale = next(film)
+            h = torch.addcmul(next(film), h, scale)
         else:
-            h = torch.addcmul(film[:, self.outputs :], h, film[:, : self.outputs])
+            h = h + next(film)
         moved: Tensor = self.second(h) + self.shortcut(x)
         return moved
 
@@ -108,7 +114,8 @@ class UNet(nn.Module):
             with_step: whether the prediction also depends on the sampler's step size.
         """
         super().__init__()
-        sizes = {"kernel": kernel_size, "groups": n_groups}
+        unit = {"kernel": kernel_size, "groups": n_groups}
+        sizes: dict[str, Any] = unit | {"scale": scale}
         self.waves = Waves(2.0, -2.0, time_dim // 2)
         self.time_in = nn.Linear(2 * time_dim if with_step else time_dim, 4 * time_dim)
         self.time_out = nn.Linear(4 * time_dim, time_dim)
@@ -122,10 +129,10 @@ class UNet(nn.Module):
         for below, dim in pairwise(reversed(dims)):
             self.up += [Block(2 * below, dim, **sizes), Block(dim, dim, **sizes)]
             self.grow.append(Convolution(dim, dim, 4, stride=2, transposed=True))
-        self.last = Unit(dims[0], dims[0], **sizes)
+        self.last = Unit(dims[0], dims[0], **unit)
         self.chunk_out = Convolution(dims[0], action_dim, 1)
         blocks = [*self.down, *self.middle, *self.up]
-        self.film_sizes = [(2 if scale else 1) * block.outputs for block in blocks]
+        self.film_sizes = [block.outputs for block in blocks for _ in range(2 if scale else 1)]
         self.film_observation = nn.Linear(observed_dim, sum(self.film_sizes))
         self.film_time = nn.Linear(time_dim, sum(self.film_sizes), bias=False)
 
@@ -142,13 +149,13 @@ class UNet(nn.Module):
         x = sample.transpose(1, 2).unsqueeze(2)
         skips = []
         for level, (first, second) in enumerate(_pairs(self.down)):
-            x = second(first(x, next(films)), next(films))
+            x = second(first(x, films), films)
             skips.append(x)
             x = self.shrink[level](x) if level < len(self.shrink) else x
         for block in self.middle:
-            x = block(x, next(films))
+            x = block(x, films)
         for (first, second), grow in zip(_pairs(self.up), self.grow, strict=True):
-            x = grow(second(first(torch.cat((x, skips.pop()), dim=1), next(films)), next(films)))
+            x = grow(second(first(torch.cat((x, skips.pop()), dim=1), films), films))
         prediction: Tensor = self.chunk_out(self.last(x))
         return prediction.squeeze(2).transpose(1, 2)
 

@@ -123,6 +123,27 @@ def test_a_collection_on_two_nodes_equals_that_of_one_process(cluster, tmp_path)
     assert (tmp_path / "one" / "collect.json").read_bytes() == (tmp_path / "two" / "collect.json").read_bytes()
 
 
+def test_an_evaluation_on_two_nodes_equals_that_of_one_process(cluster, tmp_path):
+    env = ["env.num_envs=2", "env.threads=1"]
+    network = ["policy.hidden_dim=16", "policy.num_blocks=1", "policy.condition_dim=16", "train.steps=2"]
+    assert main(["collect", "num_episodes=2", *env, "expert.noise=0", f"out={tmp_path / 'demos'}"]) == 0
+    assert main(["train", f"dataset={tmp_path / 'demos'}", *network, f"out={tmp_path / 'policy'}"]) == 0
+    words = [f"checkpoint={tmp_path / 'policy'}", "episodes=6", "task.max_episode_steps=8", *env]
+    ray = ["launcher=ray", f"ray.address={cluster.address}", "workers=3"]
+    for name, more in (("one", []), ("two", ray)):
+        assert main(["eval", *words, *more, f"out={tmp_path / name}"]) == 0
+    one, two = ((tmp_path / name / "episodes.json").read_bytes() for name in ("one", "two"))
+    assert one == two
+
+
+def test_a_cluster_of_this_machine_is_started_and_ended(cluster):
+    import ray
+
+    results = list(Launcher("ray", 2, "local").map(Squares(), ranges(4)))
+    assert squares(results) == [k * k for k in range(8)]
+    assert not ray.is_initialized()
+
+
 def test_no_cluster_is_told(tmp_path, capsys, monkeypatch):
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     words = ["num_episodes=1", "env.num_envs=1", "launcher=ray", "ray.address=127.0.0.1:1"]

@@ -19,7 +19,7 @@ def copy_from_lerobot(ours: UNet, theirs: DiffusionConditionalUnet1d, time_dim: 
         mine.bias.copy_(other.bias)
 
     def convolution(mine, other):
-        mine.weight.copy_(other.weight.transpose(1, 2))
+        mine.weight.copy_(other.weight.transpose(1, 2)[:, None])
         mine.bias.copy_(other.bias)
 
     def unit(mine, other):

@@ -7,7 +7,7 @@ from toys import CAMERA, N_OBS, PICTURE, make_batch, make_policy
 from robolearn.policies.encoders import VISION, ObservationEncoder, PictureEncoder, SpatialSoftmax
 
 
-@pytest.mark.parametrize("kind", VISION)
+@pytest.mark.parametrize("kind", [pytest.param(k, marks=pytest.mark.slow if k == "resnet34" else ()) for k in VISION])
 def test_every_network_encodes_and_learns(kind):
     torch.manual_seed(0)
     encoder = PictureEncoder((72, 64), kind, dim=5, crop_ratio=0.9)
