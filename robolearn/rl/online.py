@@ -171,7 +171,8 @@ class OnlineTrainer:
             self._restart(done)
 
     def _learn(self, steps: int) -> dict[str, float]:
-        if self.steps < self.config.warmup_steps:
+        # after a short warm-up no n-step return may be complete yet
+        if self.steps < self.config.warmup_steps or not len(self.replay):
             return {}
         # whole updates so far, so that their number keeps up even where a round is worth less than one
         updates = math.floor(self.steps * self.config.utd) - math.floor((self.steps - steps) * self.config.utd)

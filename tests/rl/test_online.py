@@ -155,6 +155,12 @@ def test_steps_are_control_steps_and_updates_keep_their_ratio_to_them(tmp_path, 
     assert trainer._updates == pytest.approx(7 + 0.5 * learning, abs=1)
 
 
+def test_a_warm_up_shorter_than_an_n_step_return_waits_for_the_first_one(tmp_path):
+    trainer = make_trainer(Point(1), Biased(), tmp_path, warmup_steps=0, n_step=3, total_steps=8, utd=1.0)
+    trainer.run(evaluate=never)
+    assert len(trainer.replay) and trainer._updates
+
+
 def test_the_critics_learn_alone_first(tmp_path, monkeypatch):
     trainer = make_trainer(Point(2), Biased(), tmp_path, critic_warmup_updates=20, warmup_steps=16, total_steps=64)
     update, flags = trainer.learner.update, []
