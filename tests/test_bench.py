@@ -37,6 +37,12 @@ def test_a_result_file_has_the_agreed_form(toy, capsys):
     assert "half" in out.err
 
 
+def test_a_baseline_of_zero_has_no_ratio(toy, capsys):
+    sys.modules["robolearn.bench.toy"].run = lambda progress: [Measure("success.toy", 0.9, "1", 0.0)]
+    assert main(["bench", "toy"]) == 0
+    assert "success.toy: 0.900 1, baseline 0\n" in capsys.readouterr().out
+
+
 def test_out_takes_the_result_elsewhere(toy):
     assert main(["bench", "toy", "out=there/x.json"]) == 0
     assert Result.load(toy / "there/x.json").name == "toy"

@@ -39,8 +39,9 @@ def run(config: BenchConfig) -> None:
     )
     result.save(path)
     for m in measures:
-        against = "" if m.baseline is None else f", baseline {number(m.baseline)}: {number(m.value / m.baseline)}x"
-        print(f"{m.id}: {number(m.value)} {m.unit}{against}")
+        against = "" if m.baseline is None else f", baseline {number(m.baseline)}"
+        ratio = "" if m.ratio is None else f": {number(m.ratio)}x"
+        print(f"{m.id}: {number(m.value)} {m.unit}{against}{ratio}")
     print(f"written to {path}")
 
 

@@ -103,7 +103,7 @@ def draw_chart(chart: Chart, *, key: str) -> str:
             axes.fill_between(series.x, series.low, series.high, color=shade, alpha=0.16, linewidth=0)
     axes.set_xlabel(chart.xlabel)
     axes.set_ylabel(chart.ylabel)
-    axes.xaxis.set_major_formatter(_compact)
+    axes.xaxis.set_major_formatter(compact)
     if chart.ylim is not None:
         axes.set_ylim(*chart.ylim)
     return _svg(figure, key=key, title=chart.title)
@@ -118,7 +118,7 @@ def draw_histogram(histogram: Histogram, *, key: str) -> str:
         marks.append((histogram.limit, "limit", SERIES[1], "--"))
     axes.set_yscale("log")
     axes.set_ylim(bottom=0.7)
-    axes.yaxis.set_major_formatter(_compact)
+    axes.yaxis.set_major_formatter(compact)
     axes.yaxis.set_minor_formatter("")
     for level, (value, name, shade, dashes) in enumerate(marks):
         # one height each, so that the names of marks close to each other stay readable
@@ -142,7 +142,8 @@ def _figure() -> tuple[Any, Any]:
         return figure, figure.subplots()
 
 
-def _compact(value: float, _: int) -> str:
+def compact(value: float, _: int) -> str:
+    """Write a tick's value shortly, e.g. 1.5M; matplotlib also gives the tick's place."""
     for size, letter in ((1e6, "M"), (1e3, "k")):
         if abs(value) >= size:
             return f"{value / size:g}{letter}"

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from robolearn.data.files import replacing
-from robolearn.eval.charts import Chart, Series
+from robolearn.eval.charts import Chart, Series, compact
 
 SIZE, DPI = (5.2, 3.4), 110  # inches of one chart
 COLOURS = ("#2563a8", "#c2571a", "#2f8f5b", "#8a4fa3", "#b3372f", "#4d5a66")
@@ -24,6 +24,7 @@ def save_charts(path: Path, charts: Sequence[Chart]) -> None:
             if series.low is not None and series.high is not None:
                 axes.fill_between(series.x, series.low, series.high, color=shade, alpha=0.18, linewidth=0)
         axes.set(title=chart.title, xlabel=chart.xlabel, ylabel=chart.ylabel)
+        axes.xaxis.set_major_formatter(compact)
         if chart.ylim is not None:
             axes.set_ylim(*chart.ylim)
         axes.grid(alpha=0.25)
