@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 SUMMARY = "datasets of `lift` by a PPO teacher and by the script: success, length, smoothness (about five minutes)"
 SEEDS = (0,)
 TASK = "lift"
-BUDGET = 800_000  # control steps of the teacher's training
+BUDGET = 2_000_000  # control steps that the teacher's training may take
 EPISODES = 200
 OUT = Path("outputs/bench/teacher")
 

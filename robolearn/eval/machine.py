@@ -33,15 +33,20 @@ def machine() -> dict[str, str]:
     return {key: value for key, value in facts.items() if value}
 
 
+# what benchmarks write, as git's pathspecs
+WRITTEN = (":(top,exclude)benchmarks/results", ":(top,exclude)docs/images")
+
+
 def commit() -> str:
     """`git describe` of the source checkout ("-dirty" with uncommitted changes), or the installed version.
 
-    An installed copy may lie inside somebody else's repository: only a checkout that tracks this package counts.
+    What benchmarks write is no change: one follows the other. An installed copy may lie inside somebody else's repository: only a checkout that tracks this package counts.
     """
     if _run("git", "-C", str(SOURCE), "ls-files", "--error-unmatch", "__init__.py"):
-        described = _run("git", "-C", str(SOURCE), "describe", "--always", "--dirty", "--tags", "--abbrev=10")
+        described = _run("git", "-C", str(SOURCE), "describe", "--always", "--tags", "--abbrev=10")
+        changed = _run("git", "-C", str(SOURCE), "diff", "--name-only", "HEAD", "--", ":(top)", *WRITTEN)
         if described:
-            return described
+            return f"{described}-dirty" if changed else described
     return robolearn.__version__
 
 

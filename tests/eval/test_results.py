@@ -136,6 +136,9 @@ def test_commit_of_a_checkout(tmp_path, monkeypatch):
 
     (tmp_path / "pkg").mkdir()
     (tmp_path / "pkg" / "__init__.py").write_text("")
+    figures = tmp_path / "benchmarks" / "results" / "a.json"
+    figures.parent.mkdir(parents=True)
+    figures.write_text("{}")
     git("init")
     git("commit", "--allow-empty", "-m", "first")
     monkeypatch.setattr(module, "SOURCE", tmp_path / "pkg")
@@ -144,5 +147,7 @@ def test_commit_of_a_checkout(tmp_path, monkeypatch):
     git("commit", "-m", "second")
     clean = commit()
     assert len(clean) == 10
+    figures.write_text("[]")  # by a benchmark that has just run
+    assert commit() == clean
     (tmp_path / "pkg" / "__init__.py").write_text("changed = True\n")
     assert commit() == f"{clean}-dirty"
