@@ -40,7 +40,8 @@ WRITTEN = (":(top,exclude)benchmarks/results", ":(top,exclude)docs/images")
 def commit() -> str:
     """`git describe` of the source checkout ("-dirty" with uncommitted changes), or the installed version.
 
-    What benchmarks write is no change: one follows the other. An installed copy may lie inside somebody else's repository: only a checkout that tracks this package counts.
+    What benchmarks write is no change: one follows the other. An installed copy may lie inside somebody else's
+    repository: only a checkout that tracks this package counts.
     """
     if _run("git", "-C", str(SOURCE), "ls-files", "--error-unmatch", "__init__.py"):
         described = _run("git", "-C", str(SOURCE), "describe", "--always", "--tags", "--abbrev=10")
