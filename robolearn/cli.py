@@ -88,6 +88,7 @@ EXAMPLES = {
         "robolearn bench --list",
         "robolearn bench sim",
         "robolearn bench sim out=sim.json",
+        "robolearn bench policies tasks=[stack] seeds=[0]",
     ),
 }
 

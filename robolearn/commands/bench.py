@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 import pkgutil
 import re
 import sys
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 from robolearn import bench
 from robolearn.config import BenchConfig
@@ -24,11 +26,11 @@ def run(config: BenchConfig) -> None:
     """Run one benchmark and write `<name>.json`.
 
     Raises:
-        UserError: no such benchmark, or no checkout here to write to and no `out`.
+        UserError: no such benchmark, an option that it does not have, or no checkout here to write to and no `out`.
     """
     module = load(config.name)
     path = _destination(config)
-    measures = tuple(module.run(lambda line: print(line, file=sys.stderr, flush=True)))
+    measures = tuple(module.run(lambda line: print(line, file=sys.stderr, flush=True), **_narrowed(config, module)))
     result = Result(
         name=config.name,
         command=f"robolearn bench {config.name}",
@@ -84,8 +86,20 @@ def update_readme() -> str:
     return f"README.md: {', '.join(marked)}"
 
 
+def _narrowed(config: BenchConfig, module: ModuleType) -> dict[str, Any]:
+    """What was given of those options that only some benchmarks have."""
+    given = {name: getattr(config, name) for name in ("tasks", "seeds", "policies")}
+    given = {name: value for name, value in given.items() if value is not None}
+    if unknown := given.keys() - inspect.signature(module.run).parameters.keys():
+        raise UserError(f"`bench {config.name}` has no option '{min(unknown)}': leave it out")
+    return given
+
+
 def _table(match: re.Match[str]) -> str:
-    return match[1] + readme_table([Result.load(RESULTS / f"{match['name']}.json")]) + match[3]
+    """A benchmark's table: of all its measures, unless it has a way of its own."""
+    result = Result.load(RESULTS / f"{match['name']}.json")
+    own = getattr(load(match["name"]), "table", None) if match["name"] in names() else None
+    return match[1] + (readme_table([result]) if own is None else own(result)) + match[3]
 
 
 def _destination(config: BenchConfig) -> Path:

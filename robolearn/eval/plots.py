@@ -1,8 +1,9 @@
-"""Line charts as PNG files, for documents and run folders."""
+"""Charts as PNG files, for documents and run folders."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from robolearn.data.files import replacing
@@ -40,3 +41,53 @@ def save_curve(path: Path, curve: Sequence[dict[str, float]]) -> None:
     keys = [key for key in ("success", "level") if any(point.get(key) for point in curve)] or ["success"]
     series = [Series(key, steps, [point[key] for point in curve]) for key in keys]
     save_charts(path, [Chart("success without privilege", "control steps", "rate", series, ylim=(0.0, 1.02))])
+
+
+@dataclass(frozen=True)
+class Bar:
+    """A value and its interval [low, high]; `label` is what it is of."""
+
+    label: str
+    value: float
+    low: float
+    high: float
+
+
+def save_bars(
+    path: Path, groups: Mapping[str, Sequence[Bar]], *, order: Sequence[str], ylabel: str, ylim: tuple[float, float]
+) -> None:
+    """Draw groups of bars with their intervals into a PNG file.
+
+    Args:
+        path: the file.
+        groups: bars by the group's name; a group may lack some.
+        order: labels of the bars, which keep place and colour in every group.
+        ylabel: of the values.
+        ylim: their range.
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(2.2 + 1.9 * len(groups), SIZE[1]), layout="constrained")
+    axes = figure.subplots()
+    width = 0.84 / len(order)
+    for k, label in enumerate(order):
+        found = [(i, bar) for i, bars in enumerate(groups.values()) for bar in bars if bar.label == label]
+        places = [i + (k - (len(order) - 1) / 2) * width for i, _ in found]
+        errors = [[b.value - b.low for _, b in found], [b.high - b.value for _, b in found]]
+        axes.bar(
+            places,
+            [bar.value for _, bar in found],
+            0.92 * width,
+            yerr=errors,
+            label=label,
+            color=COLOURS[k % len(COLOURS)],
+            error_kw={"elinewidth": 0.9, "capsize": 2, "ecolor": "#333333"},
+        )
+    axes.set_xticks(range(len(groups)), list(groups))
+    axes.set(ylabel=ylabel, ylim=ylim)
+    axes.grid(axis="y", alpha=0.25)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
+    figure.legend(loc="outside upper center", ncols=len(order), frameon=False, fontsize="small")
+    with replacing(path) as temporary:
+        figure.savefig(temporary, format="png", dpi=DPI)

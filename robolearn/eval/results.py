@@ -166,17 +166,22 @@ def readme_table(results: Iterable[Result]) -> str:
             rows.append(
                 f"| `{_cell(result.name)}`: `{m.id}` | {number(m.value)}{unit} | {interval} | {baseline} | {ratio} |"
             )
-        where = [
-            result.machine.get("cpu", ""),
-            f"{result.machine.get('cores', '?')} cores",
-            result.machine.get("gpu", ""),
-        ]
-        seeds = ", ".join(map(str, result.seeds)) or "none"
-        notes.append(
-            f"- `{_cell(result.name)}`: `{result.command}`, commit {result.commit}, seeds {seeds}, "
-            f"on {', '.join(filter(None, where))}"
-        )
+        notes.append(provenance(result))
     return "\n".join(rows) + "\n\n" + "\n".join(notes) + "\n"
+
+
+def provenance(result: Result) -> str:
+    """Markdown line with the command, commit, seeds and machine behind a benchmark."""
+    where = [
+        result.machine.get("cpu", ""),
+        f"{result.machine.get('cores', '?')} cores",
+        result.machine.get("gpu", ""),
+    ]
+    seeds = ", ".join(map(str, result.seeds)) or "none"
+    return (
+        f"- `{_cell(result.name)}`: `{result.command}`, commit {result.commit}, seeds {seeds}, "
+        f"on {', '.join(filter(None, where))}"
+    )
 
 
 def number(value: float) -> str:
