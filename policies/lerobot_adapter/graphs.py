@@ -12,8 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from robolearn.errors import UserError
+from robolearn.language import TOKENS
 from robolearn.policies.lerobot_adapter.sources import ActChunks, DiffusionChunks
-from robolearn.policies.lerobot_processors import Pipelines
+from robolearn.policies.lerobot_processors import Pipelines, TokenizeStep
 from robolearn.schema import Schema
 
 
@@ -22,13 +23,19 @@ def as_lerobot(frames: Tensor) -> Tensor:
     return frames.movedim(-1, -3).float() / 255 if frames.dtype == torch.uint8 else frames
 
 
+def keys_read(schema: Schema, source: Any) -> tuple[str, ...]:
+    """Return the entries of a batch that a policy reads: channels and, if it reads an instruction, its ids."""
+    return (*schema.observation_keys, *((TOKENS,) if getattr(source, "reads_task", False) else ()))
+
+
 class Prepared(nn.Module):
     """Names the channels and runs the pipeline before the policy."""
 
-    def __init__(self, schema: Schema, pipeline: Any) -> None:
-        """Copy the pipeline, which remembers what it has seen."""
+    def __init__(self, keys: tuple[str, ...], pipeline: Any) -> None:
+        """Copy the pipeline, which remembers what it has seen; ids of an instruction are there already."""
         super().__init__()
-        self.keys, self._pipeline = schema.observation_keys, deepcopy(pipeline)
+        self.keys, self._pipeline = keys, deepcopy(pipeline)
+        self._pipeline.steps = [step for step in self._pipeline.steps if not isinstance(step, TokenizeStep)]
 
     def forward(self, *observations: Tensor) -> dict[str, Tensor]:
         """Return the channels as the policy reads them."""
@@ -43,11 +50,11 @@ class ObservingGraph(nn.Module):
     def __init__(self, source: Any, schema: Schema, pipelines: Pipelines) -> None:
         """Wrap what has an `observe`; its weights are shared."""
         super().__init__()
-        self.source, self.prepared = source, Prepared(schema, pipelines[0])
+        self.source, self.prepared = source, Prepared(keys_read(schema, source), pipelines[0])
         self.training = source.training
 
     def forward(self, *observations: Tensor) -> Tensor:
-        """Return [B, width] from channels [B, n_obs_steps, ...] in the schema's order."""
+        """Return [B, width] from channels [B, n_obs_steps, ...] in the schema's order, then ids where they are read."""
         observed: Tensor = self.source.observe(self.prepared(*observations))
         return observed
 
@@ -72,7 +79,7 @@ class ChunkGraph(nn.Module):
     def __init__(self, source: ActChunks, schema: Schema, pipelines: Pipelines) -> None:
         """Wrap the source; its weights are shared."""
         super().__init__()
-        self.source, self.prepared = source, Prepared(schema, pipelines[0])
+        self.source, self.prepared = source, Prepared(schema.observation_keys, pipelines[0])
         self._after = deepcopy(pipelines[1])
         self.training = source.training
 

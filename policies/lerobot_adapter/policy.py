@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from robolearn.errors import UserError
+from robolearn.language import TASK, instructions_of
 from robolearn.normalize import Statistics
 from robolearn.policies.chunk_policy import ChunkPolicy
 from robolearn.policies.graph import DenoiserGraph
@@ -20,6 +21,7 @@ from robolearn.policies.lerobot_adapter.graphs import (
     ObservingGraph,
     action_units,
     as_lerobot,
+    keys_read,
 )
 from robolearn.policies.lerobot_processors import Pipelines
 from robolearn.policies.serving import TorchPolicy
@@ -47,9 +49,13 @@ class LeRobotPolicy(TorchPolicy):
     def prepare(self, observation: Observation) -> dict[str, Tensor]:
         """See `TorchPolicy.prepare`."""
         device = next(self.policy.parameters()).device
-        batch = {key: as_lerobot(torch.from_numpy(observation[key])) for key in self.schema.observation_keys}
+        batch: dict[str, Any] = {
+            key: as_lerobot(torch.from_numpy(observation[key])) for key in self.schema.observation_keys
+        }
+        if self.reads_task:
+            batch[TASK] = [str(said) for said in instructions_of(observation)]
         prepared = self.pipelines[0](batch)
-        return {key: prepared[key].to(device) for key in self.schema.observation_keys}
+        return {key: prepared[key].to(device) for key in keys_read(self.schema, self.policy)}
 
     def physical(self, chunk: Tensor) -> NDArray[np.float32]:
         """See `TorchPolicy.physical`."""
