@@ -58,13 +58,7 @@ class ChunkPolicy(PreTrainedPolicy):
         super().__init__(config)
         config.validate_features()
         self.config: ChunkConfig = config
-        self.encoder = ObservationEncoder(
-            config.observation_shapes,
-            n_obs_steps=config.n_obs_steps,
-            vision=config.vision,
-            vision_dim=config.vision_dim,
-            crop_ratio=config.crop_ratio,
-        )
+        self.encoder = self.build_encoder()
         self.network = build_backbone(config, observed_dim=self.encoder.width, with_step=self.knows_step)
         self.init_rtc_processor()
         self.reset()
@@ -90,6 +84,17 @@ class ChunkPolicy(PreTrainedPolicy):
     @abstractmethod
     def sample_guided(self, model: Model, noise: Tensor, previous: Previous) -> Tensor:
         """Run the sampler with its model drawn towards the rest of the chunk before."""
+
+    def build_encoder(self) -> ObservationEncoder:
+        """Return the module that encodes what `encoder_inputs` gives."""
+        config = self.config
+        return ObservationEncoder(
+            config.observation_shapes,
+            n_obs_steps=config.n_obs_steps,
+            vision=config.vision,
+            vision_dim=config.vision_dim,
+            crop_ratio=config.crop_ratio,
+        )
 
     @property
     def knows_step(self) -> bool:
@@ -152,7 +157,13 @@ class ChunkPolicy(PreTrainedPolicy):
     # -------------------------------------------------------------------------------- inference
 
     def observe(self, batch: Mapping[str, Tensor]) -> Tensor:
-        """Embed observations [B, n_obs_steps, ...]; once per chunk. A history of one frame may lack its axis.
+        """Embed observations; see `encoder_inputs`. Once per chunk."""
+        return self.network.observe(self.encoder(self.encoder_inputs(batch)))
+
+    def encoder_inputs(self, batch: Mapping[str, Tensor]) -> list[Tensor]:
+        """Return what the encoder reads of a batch: observations [B, n_obs_steps, ...].
+
+        A history of one frame may lack its axis.
 
         Raises:
             UserError: a channel is missing, or has another number of frames.
@@ -170,7 +181,7 @@ class ChunkPolicy(PreTrainedPolicy):
                     f"{self.config.n_obs_steps}: LeRobot's real-time engine gives one, its other one all"
                 )
             frames.append(history)
-        return self.network.observe(self.encoder(frames))
+        return frames
 
     @torch.no_grad()
     def predict_action_chunk(
@@ -266,7 +277,7 @@ class ChunkPolicy(PreTrainedPolicy):
             past.popleft()
         if not self._queue:
             stacked = {key: torch.stack(tuple(past), dim=1) for key, past in self._history.items()}
-            chunk = self.predict_action_chunk(stacked, noise=noise)
+            chunk = self.predict_action_chunk({**batch, **stacked}, noise=noise)
             self._queue.extend(chunk[:, : self.config.n_action_steps].unbind(dim=1))
         return self._queue.popleft()
 

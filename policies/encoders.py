@@ -1,6 +1,7 @@
 """From observations to one vector: state channels as they are, pictures through a network of their own.
 
-All networks are trained from scratch; nothing is downloaded.
+All networks are trained from scratch; nothing is downloaded. A condition, such as an instruction, can change what is
+looked for in a picture.
 """
 
 from __future__ import annotations
@@ -12,7 +13,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from robolearn.errors import UserError
-from robolearn.policies.backbones.attention import SelfAttention, feed_forward
+from robolearn.policies.backbones.attention import TransformerBlock
+from robolearn.policies.backbones.film import Film, Stack
 
 CNN_CHANNELS, CNN_KERNELS, CNN_STRIDES = (16, 32, 64, 64), (5, 3, 3, 3), (2, 2, 2, 1)
 VIT_PATCH, VIT_DIM, VIT_HEADS, VIT_BLOCKS = 12, 128, 4, 4
@@ -30,6 +32,7 @@ class ObservationEncoder(nn.Module):
         vision: str,
         vision_dim: int,
         crop_ratio: float,
+        condition_dim: int = 0,
     ) -> None:
         """Build one picture encoder for each picture channel.
 
@@ -39,12 +42,15 @@ class ObservationEncoder(nn.Module):
             vision: one of `VISION`.
             vision_dim: width of an encoded picture.
             crop_ratio: side of the crop that is encoded, as a share of the picture's.
+            condition_dim: width of the condition; 0 for none.
         """
         super().__init__()
         self.keys = tuple(shapes)
         self.pictures = nn.ModuleDict(
             {
-                _module_name(key): PictureEncoder((shape[0], shape[1]), vision, dim=vision_dim, crop_ratio=crop_ratio)
+                _module_name(key): PictureEncoder(
+                    (shape[0], shape[1]), vision, dim=vision_dim, crop_ratio=crop_ratio, condition_dim=condition_dim
+                )
                 for key, shape in shapes.items()
                 if len(shape) == 3
             }
@@ -52,18 +58,19 @@ class ObservationEncoder(nn.Module):
         widths = [vision_dim if len(shape) == 3 else shape[0] for shape in shapes.values()]
         self.width = n_obs_steps * sum(widths)
 
-    def forward(self, observations: Sequence[Tensor]) -> Tensor:
+    def forward(self, observations: Sequence[Tensor], condition: Tensor | None = None) -> Tensor:
         """Return [B, width].
 
         Args:
             observations: in the order of the channels, normalised state [B, n_obs_steps, dim] and pictures, either
                 uint8 [B, n_obs_steps, height, width, 3] or, as LeRobot gives them, floats in [0, 1]
                 [B, n_obs_steps, 3, height, width].
+            condition: [B, condition_dim], if there is one.
         """
         parts = []
         for key, observation in zip(self.keys, observations, strict=True):
             if (name := _module_name(key)) in self.pictures:
-                observation = self.pictures[name](observation)
+                observation = self.pictures[name](observation, condition)
             parts.append(observation.flatten(1))
         return torch.cat(parts, dim=1)
 
@@ -71,16 +78,18 @@ class ObservationEncoder(nn.Module):
 class PictureEncoder(nn.Module):
     """Crops (anywhere in training, the middle in evaluation), scales to [-1, 1] and encodes pictures."""
 
-    def __init__(self, size: tuple[int, int], kind: str, *, dim: int, crop_ratio: float) -> None:
+    def __init__(
+        self, size: tuple[int, int], kind: str, *, dim: int, crop_ratio: float, condition_dim: int = 0
+    ) -> None:
         """Build it for pictures of `size` (height, width); see `ObservationEncoder` for the rest."""
         super().__init__()
         self.size = size
         self.crop = (round(crop_ratio * size[0]), round(crop_ratio * size[1]))
-        self.body = VISION[kind](self.crop)
-        self.out = nn.Linear(_width(self.body, self.crop), dim)
+        self.body = VISION[kind](self.crop, condition_dim)
+        self.out = nn.Linear(_width(self.body, self.crop, condition_dim), dim)
 
-    def forward(self, pictures: Tensor) -> Tensor:
-        """Return [B, n_obs_steps, dim] from pictures as in `ObservationEncoder.forward`."""
+    def forward(self, pictures: Tensor, condition: Tensor | None = None) -> Tensor:
+        """Return [B, n_obs_steps, dim] from pictures and condition as in `ObservationEncoder.forward`."""
         if pictures.dtype != torch.uint8:
             pictures = pictures.movedim(2, -1)
         if pictures.shape[2:] != (*self.size, 3):
@@ -89,7 +98,8 @@ class PictureEncoder(nn.Module):
         scale = 127.5 if pictures.dtype == torch.uint8 else 0.5
         # the channels' axis stays last in memory, which convolutions prefer
         flat = cropped.flatten(0, 1).movedim(-1, 1).to(self.out.weight.dtype) / scale - 1
-        encoded: Tensor = self.out(self.body(flat))
+        told = None if condition is None else condition.repeat_interleave(cropped.shape[1], dim=0)
+        encoded: Tensor = self.out(self.body(flat, told))
         return encoded.unflatten(0, cropped.shape[:2])
 
     def _cropped(self, pictures: Tensor) -> Tensor:
@@ -121,74 +131,90 @@ class SpatialSoftmax(nn.Module):
         return torch.cat(((attention.sum(2) * x).sum(2), (attention.sum(3) * y).sum(2)), dim=1)
 
 
-class VisionTransformer(nn.Module):
-    """A small ViT (Dosovitskiy et al. 2021) whose tokens are averaged."""
+class Patches(nn.Module):
+    """Cuts pictures into patches, one token each; pixels beyond whole patches are ignored."""
 
     def __init__(self, size: tuple[int, int]) -> None:
-        """Build it for pictures of `size`; pixels beyond whole patches are ignored."""
+        """Build it for pictures of `size`."""
         super().__init__()
         self.patches = nn.Conv2d(3, VIT_DIM, VIT_PATCH, stride=VIT_PATCH)
         count = (size[0] // VIT_PATCH) * (size[1] // VIT_PATCH)
         self.place = nn.Parameter(0.02 * torch.randn(count, VIT_DIM))
-        self.blocks = nn.ModuleList(_VisionBlock() for _ in range(VIT_BLOCKS))
 
     def forward(self, pictures: Tensor) -> Tensor:
-        """Return [B, VIT_DIM] from [B, 3, height, width]."""
-        h = self.patches(pictures).flatten(2).transpose(1, 2) + self.place
-        for block in self.blocks:
-            h = block(h)
-        return functional.layer_norm(h, (VIT_DIM,)).mean(1)
+        """Return [B, patches, VIT_DIM] from [B, 3, height, width]."""
+        tokens: Tensor = self.patches(pictures).flatten(2).transpose(1, 2) + self.place
+        return tokens
 
 
-class _VisionBlock(nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.norms = nn.ModuleList(nn.LayerNorm(VIT_DIM) for _ in range(2))
-        self.attention = SelfAttention(VIT_DIM, VIT_HEADS)
-        self.feed_forward = feed_forward(VIT_DIM)
+class MeanToken(nn.Module):
+    """The mean of normalised tokens."""
 
-    def forward(self, h: Tensor) -> Tensor:
-        h = h + self.attention(self.norms[0](h))
-        moved: Tensor = h + self.feed_forward(self.norms[1](h))
-        return moved
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Return [B, dim] from [B, tokens, dim]."""
+        return functional.layer_norm(tokens, tokens.shape[2:]).mean(1)
 
 
-def _cnn(size: tuple[int, int]) -> nn.Module:
+def _vit(size: tuple[int, int], condition_dim: int) -> Stack:
+    """A small ViT (Dosovitskiy et al. 2021), conditioned behind every block."""
+    layers: list[nn.Module] = [Patches(size)]
+    for _ in range(VIT_BLOCKS):
+        layers += [TransformerBlock(VIT_DIM, VIT_HEADS), *_film(VIT_DIM, condition_dim)]
+    return Stack(*layers, MeanToken())
+
+
+def _cnn(size: tuple[int, int], condition_dim: int) -> Stack:
+    """Four convolutions, conditioned behind every norm."""
     layers: list[nn.Module] = []
     before = 3
     for channels, kernel, stride in zip(CNN_CHANNELS, CNN_KERNELS, CNN_STRIDES, strict=True):
         convolution = nn.Conv2d(before, channels, kernel, stride=stride, padding=kernel // 2)
-        layers += [convolution, nn.GroupNorm(channels // GROUP, channels), nn.SiLU()]
+        norm = nn.GroupNorm(channels // GROUP, channels)
+        layers += [convolution, norm, *_film(channels, condition_dim), nn.SiLU()]
         before = channels
-    return nn.Sequential(*layers, SpatialSoftmax())
+    return Stack(*layers, SpatialSoftmax())
 
 
-def _resnet(name: str) -> Callable[[tuple[int, int]], nn.Module]:
-    """A torchvision ResNet (He et al. 2016) with group normalisation, which moving averages of weights do not spoil."""
+def _resnet(name: str) -> Callable[[tuple[int, int], int], Stack]:
+    """A torchvision ResNet (He et al. 2016), conditioned behind every stage.
 
-    def build(size: tuple[int, int]) -> nn.Module:
+    Its norms are of groups, which moving averages of weights do not spoil.
+    """
+
+    def build(size: tuple[int, int], condition_dim: int) -> Stack:
         import torchvision  # type: ignore[import-untyped]
 
         def norm(channels: int) -> nn.Module:
             return nn.GroupNorm(channels // GROUP, channels)
 
-        whole = torchvision.models.get_model(name, weights=None, norm_layer=norm)
-        return nn.Sequential(*list(whole.children())[:-2], SpatialSoftmax())
+        *stem, one, two, three, four, _, _ = torchvision.models.get_model(
+            name, weights=None, norm_layer=norm
+        ).children()
+        layers = list(stem)
+        for stage in (one, two, three, four):
+            layers += [stage, *_film(stage[-1].conv2.out_channels, condition_dim)]
+        return Stack(*layers, SpatialSoftmax())
 
     return build
 
 
-VISION: dict[str, Callable[[tuple[int, int]], nn.Module]] = {
+def _film(channels: int, condition_dim: int) -> list[nn.Module]:
+    """A layer that the condition moves, where there is one."""
+    return [Film(channels, condition_dim)] if condition_dim else []
+
+
+# from the size (height, width) of the crops and the width of the condition
+VISION: dict[str, Callable[[tuple[int, int], int], Stack]] = {
     "cnn": _cnn,
-    "vit": VisionTransformer,
+    "vit": _vit,
     "resnet18": _resnet("resnet18"),
     "resnet34": _resnet("resnet34"),
 }
 
 
-def _width(body: nn.Module, size: tuple[int, int]) -> int:
+def _width(body: Stack, size: tuple[int, int], condition_dim: int) -> int:
     with torch.no_grad():
-        return int(body(torch.zeros(1, 3, *size)).shape[1])
+        return int(body(torch.zeros(1, 3, *size), torch.zeros(1, condition_dim)).shape[1])
 
 
 def _module_name(key: str) -> str:

@@ -15,13 +15,17 @@ from lerobot.processor import (
     PolicyAction,
     PolicyProcessorPipeline,
     ProcessorStepRegistry,
+    TransitionKey,
     make_default_policy_processor_steps,
     make_policy_processor_pipelines,
 )
 from torch import Tensor
 
+from robolearn.errors import UserError
+from robolearn.language import TASK, TOKENS, Tokenizer
 from robolearn.normalize import EPS, LIMIT, Statistics
 from robolearn.policies.chunk_config import ChunkConfig
+from robolearn.policies.vla.configuration_vla import VLAConfig
 from robolearn.schema import Schema
 
 STATE = "observation.state"
@@ -55,6 +59,34 @@ class SplitStateStep(ObservationProcessorStep):
     def get_config(self) -> dict[str, Any]:
         """Return what the constructor takes."""
         return {"widths": self.widths}
+
+    def transform_features(self, features: Any) -> Any:
+        """Return the features as they are."""
+        return features
+
+
+@ProcessorStepRegistry.register("robolearn_tokenize")
+@dataclass
+class TokenizeStep(ObservationProcessorStep):
+    """Adds the ids of the instruction, LeRobot's "task", for a policy that reads one.
+
+    Attributes:
+        language: parameters of the `Tokenizer`.
+    """
+
+    language: dict[str, int] = field(default_factory=dict)
+
+    def observation(self, observation: dict[str, Any]) -> dict[str, Any]:
+        """See the class."""
+        task = (self.transition.get(TransitionKey.COMPLEMENTARY_DATA) or {}).get(TASK)
+        if task is None:
+            raise UserError("the policy reads an instruction: give the task in words")
+        texts = [task] if isinstance(task, str) else task
+        return observation | {TOKENS: torch.from_numpy(Tokenizer(**self.language)(texts))}
+
+    def get_config(self) -> dict[str, Any]:
+        """Return what the constructor takes."""
+        return {"language": self.language}
 
     def transform_features(self, features: Any) -> Any:
         """Return the features as they are."""
@@ -102,6 +134,7 @@ def make_pipelines(config: ChunkConfig, dataset_stats: dict[str, dict[str, Tenso
     before = [
         steps.rename_observations,
         steps.add_batch_dim,
+        *([TokenizeStep(config.language)] if isinstance(config, VLAConfig) else ()),
         steps.to_device,
         SplitStateStep(ordered),
         steps.normalize,

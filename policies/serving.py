@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from robolearn.errors import UserError, nearest
+from robolearn.language import instructions_of
 from robolearn.normalize import Normalizer, Statistics
 from robolearn.protocols import Observation
 from robolearn.sampling import agreed_steps
@@ -29,11 +30,14 @@ PREPROCESSOR = "policy_preprocessor.json"  # LeRobot's
 POLICIES = {
     "robolearn_diffusion": ("robolearn.policies.diffusion.modeling_diffusion", "DiffusionPolicy"),
     "robolearn_flow": ("robolearn.policies.flow.modeling_flow", "FlowPolicy"),
+    "robolearn_vla": ("robolearn.policies.vla.modeling_vla", "VLAPolicy"),
 }
 
 
 class TorchPolicy:
     """Satisfies `robolearn.protocols.Policy` with a LeRobot-style policy that works on normalised tensors."""
+
+    reads_task = False
 
     def __init__(self, policy: Any, schema: Schema, statistics: Statistics) -> None:
         """Serve `policy`.
@@ -41,7 +45,8 @@ class TorchPolicy:
         Args:
             policy: a module with `predict_action_chunk(batch, noise=, num_samples=)`, `noise_shape`, `sampler`, `name`
                 and a config with `n_obs_steps`, `horizon`, `n_action_steps`; if the config has a `consensus`, also
-                `predict_horizons` of the same face.
+                `predict_horizons` of the same face; if it `reads_task`, also `encode_task(instructions)`, which gives
+                {key: array} to add to a batch.
             schema: channels of the training data; those that the policy cannot read are ignored.
             statistics: {channel: {"mean", "std", ...}} of the training data.
         """
@@ -55,6 +60,7 @@ class TorchPolicy:
         self.n_action_steps: int = config.n_action_steps
         self.noise_shape: tuple[int, ...] | None = policy.noise_shape
         self.consensus: dict[str, Any] | None = getattr(config, "consensus", None)
+        self.reads_task = getattr(policy, "reads_task", False)
         self._low = np.array(self.schema.action.low, np.float32)
         self._high = np.array(self.schema.action.high, np.float32)
 
@@ -74,8 +80,10 @@ class TorchPolicy:
         return ActionChunk(values, t0=0.0, dt=1.0 / self.schema.fps, n_valid=n_valid)
 
     def prepare(self, observation: Observation) -> dict[str, Tensor]:
-        """Return the channels as the network reads them."""
+        """Return the channels, and what was made of the instruction, as the network reads them."""
         normal = self.normalizer.observation(observation)
+        if self.reads_task:
+            normal |= self.policy.encode_task(instructions_of(observation))
         return {key: torch.from_numpy(values).to(self.device) for key, values in normal.items()}
 
     def physical(self, chunk: Tensor) -> NDArray[np.float32]:
@@ -93,6 +101,19 @@ class TorchPolicy:
 
         return EncoderGraph(self.policy), DenoiserGraph(self.policy)
 
+    def write(self, folder: Path) -> None:
+        """Write model.safetensors, config.json (LeRobot's `save_pretrained`), schema.json and stats.json.
+
+        LeRobot's commands also find the processors that they need.
+        """
+        from robolearn.policies.lerobot_processors import lerobot_statistics, make_pipelines
+
+        self.policy.save_pretrained(folder)
+        for pipeline in make_pipelines(self.policy.config, lerobot_statistics(self.schema, self.statistics)):
+            pipeline.save_pretrained(folder)
+        self.schema.save(folder / SCHEMA)
+        (folder / STATISTICS).write_text(json.dumps(_plain(self.statistics), indent=2) + "\n")
+
     def describe(self) -> dict[str, Any]:
         """Return what a bundle's reader must know besides the graphs; see `robolearn.export.bundle`."""
         return {
@@ -104,26 +125,18 @@ class TorchPolicy:
             "sampler": self.policy.sampler,
             "horizons": list(getattr(self.policy.config, "horizons", ())),
             "consensus": self.consensus,
+            "language": self.policy.language if self.reads_task else None,
         }
 
 
 def save_policy(folder: Path, policy: TorchPolicy) -> None:
-    """Write model.safetensors, config.json (LeRobot's `save_pretrained`), schema.json and stats.json.
-
-    LeRobot's commands also find the processors that they need. The folder appears whole or not at all.
-    """
-    from robolearn.policies.lerobot_processors import lerobot_statistics, make_pipelines
-
+    """Write what `TorchPolicy.write` does; the folder appears whole or not at all."""
     folder = Path(folder)
     fresh, old = (folder.with_name(f".{folder.name}.{suffix}") for suffix in ("new", "old"))
     for left_over in (fresh, old):
         shutil.rmtree(left_over, ignore_errors=True)
     fresh.mkdir(parents=True)
-    policy.policy.save_pretrained(fresh)
-    for pipeline in make_pipelines(policy.policy.config, lerobot_statistics(policy.schema, policy.statistics)):
-        pipeline.save_pretrained(fresh)
-    policy.schema.save(fresh / SCHEMA)
-    (fresh / STATISTICS).write_text(json.dumps(_plain(policy.statistics), indent=2) + "\n")
+    policy.write(fresh)
     if folder.exists():
         os.replace(folder, old)
     os.replace(fresh, folder)
@@ -201,7 +214,12 @@ def load_weights(policy: PreTrainedPolicy, path: Path) -> None:
     """
     from safetensors.torch import load_file
 
-    tensors, own = load_file(path), policy.state_dict()
+    fill_weights(policy, load_file(path), path)
+
+
+def fill_weights(policy: nn.Module, tensors: dict[str, Tensor], path: Path) -> None:
+    """Fill a policy with the tensors of the file `path`; see `load_weights`."""
+    own = policy.state_dict()
     for name in own.keys() | tensors.keys():
         if name not in own or name not in tensors or own[name].shape != tensors[name].shape:
             there, here = (tuple(d[name].shape) if name in d else "absent" for d in (tensors, own))

@@ -46,6 +46,11 @@ class Bundle:
     correction: Correction | None
     manifest: dict[str, Any]
 
+    @property
+    def instruction(self) -> str:
+        """What the policy is told to do unless somebody says otherwise."""
+        return str(self.manifest["task"]["instruction"])
+
     def require_robot(self, offered: Schema) -> None:
         """Check that a robot has the channels that this bundle reads and takes the actions that it gives.
 

@@ -9,8 +9,9 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from robolearn.bundle_format import DENOISER, ENCODER, WHOLE, denoiser_inputs, input_name
+from robolearn.bundle_format import DENOISER, ENCODER, TOLD, WHOLE, denoiser_inputs, input_name
 from robolearn.errors import UserError
+from robolearn.language import Tokenizer, instructions_of
 from robolearn.normalize import Affine, Normalizer
 from robolearn.protocols import Observation
 from robolearn.sampling import SAMPLERS, agreed_steps, sample
@@ -18,7 +19,7 @@ from robolearn.schema import ActionChunk, Schema
 
 Array = NDArray[np.float32]
 
-_TYPES: dict[str, Any] = {"tensor(uint8)": np.uint8}  # of pictures; all else is float32
+_TYPES: dict[str, Any] = {"tensor(uint8)": np.uint8, "tensor(int64)": np.int64}  # pictures, tokens; else float32
 
 
 class OnnxPolicy:
@@ -45,7 +46,11 @@ class OnnxPolicy:
         self._action = normalizer["action"] if units is None else _affine(**units)
         self._low, self._high = (np.array(bound, np.float32) for bound in (schema.action.low, schema.action.high))
         self._past = int(description.get("past", 0))
-        self._encoder = open_graph(folder / ENCODER, schema.observation_keys)
+        language = description.get("language")
+        self._tokenizer = None if language is None else Tokenizer(**language)
+        self.reads_task = language is not None
+        self._read = (*schema.observation_keys, *((TOLD,) if self.reads_task else ()))
+        self._encoder = open_graph(folder / ENCODER, self._read)
         self._scalars = denoiser_inputs(self._sampler)[2:]
         self._denoiser = open_graph(folder / DENOISER, denoiser_inputs(self._sampler))
         self._rng = np.random.default_rng()
@@ -76,8 +81,10 @@ class OnnxPolicy:
         return ActionChunk(values=values, t0=0.0, dt=1.0 / self.schema.fps, n_valid=n_valid)
 
     def _encode(self, observation: Observation) -> Array:
-        channels = observation if self._normalizer is None else self._normalizer.observation(observation)
-        return run_graph(self._encoder, channels, self.schema.observation_keys)
+        channels = dict(observation) if self._normalizer is None else self._normalizer.observation(observation)
+        if self._tokenizer is not None:
+            channels[TOLD] = self._tokenizer(instructions_of(observation))
+        return run_graph(self._encoder, channels, self._read)
 
 
 class OneGraphPolicy:
@@ -89,7 +96,7 @@ class OneGraphPolicy:
         Raises:
             UserError: if the graph's inputs are not the expected ones.
         """
-        self.schema = schema
+        self.schema, self.reads_task = schema, False
         self.horizon = int(description["horizon"])
         self.n_action_steps = int(description["n_action_steps"])
         self.n_obs_steps = int(description["n_obs_steps"])

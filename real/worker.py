@@ -1,7 +1,8 @@
 """Inference in a process of its own, so that it can never delay the control loop.
 
-Messages are plain bytes over two pipes: a header, then float32 arrays. The newest request wins: what waited while
-the process was busy is dropped. Later schemes (real-time chunking) add fields to `Answer`, not another channel.
+Messages are plain bytes over two pipes: a header, then float32 arrays, or the instruction where an activation begins.
+The newest request wins: what waited while the process was busy is dropped. Later schemes (real-time chunking) add
+fields to `Answer`, not another channel.
 """
 
 from __future__ import annotations
@@ -11,16 +12,19 @@ import os
 import signal
 import struct
 import time
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from robolearn.acting import ChunkActor
 from robolearn.errors import UserError
+from robolearn.language import TASK
 from robolearn.protocols import Observation
 from robolearn.real.bundle import Bundle, load_bundle
 from robolearn.real.realtime import use_ordinary
@@ -54,10 +58,15 @@ class Answer:
 
 
 class InferenceWorker:
-    """The control loop's end; no method ever waits, except `start` and `close`."""
+    """The control loop's end; no method ever waits, except `start` and `close`.
+
+    Attributes:
+        instruction: what a policy that reads it is told from the next activation on; the bundle's at first.
+    """
 
     def __init__(self, bundle: Bundle) -> None:
         """Prepare to infer with `bundle`."""
+        self.instruction = bundle.instruction
         self._path, self._schema = bundle.path, bundle.schema
         self._action_dim = bundle.schema.action.shape[0]
         self._epoch = self._sent = self._answered = 0
@@ -97,7 +106,7 @@ class InferenceWorker:
     def reset(self, *, epoch: int, seed: int) -> None:
         """Begin an activation: forget the history; noise comes from `seed`. Answers of older epochs are dropped."""
         self._epoch, self._sent, self._answered = epoch, -1, -1
-        self._send(REQUEST.pack(RESET, epoch, seed))
+        self._send(REQUEST.pack(RESET, epoch, seed) + self.instruction.encode())
 
     def ask(self, tick: int, observation: Observation) -> bool:
         """Hand over the observation (no batch axis) of a tick; return False if too much is unanswered already."""
@@ -160,11 +169,13 @@ class Server:
         self.schema, self.policy = bundle.schema, bundle.policy
         self.actor = ChunkActor(bundle.policy, 1, bundle.correction)
         self.epoch, self.tick = 0, -1
+        self.instruction = bundle.instruction
 
     def warm_up(self) -> None:
         """Infer once, so that the first real answer is not late."""
         self.actor.reset([0])
-        self.actor.act_chunk({key: np.zeros((1, *self.schema[key].shape), np.float32) for key in self.actor.keys})
+        zeros = {key: np.zeros((1, *self.schema[key].shape), np.float32) for key in self.actor.keys}
+        self.actor.act_chunk(self._told(zeros))
 
     def handle(self, messages: list[bytes]) -> bytes | None:
         """Apply the waiting requests: every reset, then the newest observation; return the answer, if any."""
@@ -173,6 +184,7 @@ class Server:
             kind, epoch, number = REQUEST.unpack_from(message)
             if kind == RESET:
                 self.actor.reset([number])
+                self.instruction = message[REQUEST.size :].decode()
                 self.epoch, self.tick, newest = epoch, -1, None
             elif epoch == self.epoch:
                 newest = message
@@ -181,13 +193,16 @@ class Server:
     def _infer(self, message: bytes) -> bytes:
         begin = time.perf_counter()
         _, epoch, tick = REQUEST.unpack_from(message)
-        observation = unpack(self.schema, message[REQUEST.size :])
+        observation = self._told(unpack(self.schema, message[REQUEST.size :]))
         # ticks that were dropped still used up their actions of the chunk
         for _ in range(min(tick - self.tick - 1, self.policy.horizon)):
             self.actor.base_action(observation)
         self.tick = tick
         values = self.actor.act_chunk(observation)[0]
         return ANSWER.pack(epoch, tick, time.perf_counter() - begin) + values.astype(np.float32).tobytes()
+
+    def _told(self, observation: Mapping[str, Array]) -> dict[str, NDArray[Any]]:
+        return {**observation, TASK: np.array([self.instruction])}
 
 
 def serve(path: Path, requests: Connection, answers: Connection) -> None:

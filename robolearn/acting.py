@@ -11,6 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from robolearn.language import TASK
 from robolearn.protocols import Observation, Policy
 
 
@@ -39,6 +40,7 @@ class ChunkActor:
         self._used, self._valid = (np.full(num_envs, policy.n_action_steps) for _ in range(2))
         self._fresh = np.ones(num_envs, bool)
         self._history: dict[str, NDArray[Any]] = {}
+        self._told = [""] * num_envs
         self._rng = [np.random.default_rng(0) for _ in range(num_envs)]
 
     def reset(self, seeds: Sequence[int], mask: NDArray[np.bool_] | None = None) -> None:
@@ -53,7 +55,7 @@ class ChunkActor:
         """Take a new frame [num_envs, ...] and return the base policy's action for this control step.
 
         Args:
-            observation: the newest frame of every world.
+            observation: the newest frame of every world; for a policy that reads it, also "task", the instruction.
             ids: worlds to act in, all when None; the others' queues stay as they are.
 
         Returns:
@@ -97,6 +99,9 @@ class ChunkActor:
             past[ids, -1] = frame[ids]
             # an episode begins with its first frame repeated
             past[fresh] = frame[fresh, None]
+        if self.policy.reads_task:
+            for i in ids:
+                self._told[i] = str(observation[TASK][i])
         self._fresh[ids] = False
 
     def _plan(self, ids: NDArray[np.intp]) -> None:
@@ -104,6 +109,8 @@ class ChunkActor:
         if (shape := self.policy.noise_shape) is not None:
             noise = np.stack([self._rng[i].standard_normal(shape, np.float32) for i in ids])
         observation = {key: past[ids] for key, past in self._history.items()}
+        if self.policy.reads_task:
+            observation[TASK] = np.array([self._told[i] for i in ids])
         chunk = self.policy.predict_chunk(observation, noise)
         self._chunk[ids] = chunk.values
         self._valid[ids] = self.policy.n_action_steps if chunk.n_valid is None else chunk.n_valid

@@ -9,6 +9,7 @@ FORMAT = 2  # of the manifest; raised when an older reader could not read it
 
 ENCODER, DENOISER, RESIDUAL = "encoder.onnx", "denoiser.onnx", "residual.onnx"
 WHOLE = "policy.onnx"  # of a policy that needs no sampler
+TOLD = "task"  # input of the encoder of a policy that reads an instruction: its tokens
 
 
 def policy_graphs(policy: Mapping[str, Any]) -> tuple[str, ...]:

@@ -127,6 +127,22 @@ class FlowConfig(ChunkPolicyConfig):
 
 
 @dataclass(kw_only=True)
+class VLAConfig(FlowConfig):
+    """Flow-matching policy that is told what to do in words."""
+
+    max_words: int = option("words of an instruction that are read", low=1)
+    max_pieces: int = option("ids of a word: its own, then those of its character n-grams", low=1)
+    buckets: int = option("number of ids that words and n-grams are hashed to", low=1)
+    ngram: int = option("characters of an n-gram", low=1)
+    language_dim: int = option("width of the sentence encoder", low=1)
+    language_blocks: int = option("its transformer blocks", low=1)
+    language_heads: int = option("its attention heads", low=1)
+    state_dim: int = option("width of the features of the state that the instruction moves", low=1)
+    word_dropout: float = option("share of the words left out in training", low=0, high=0.9)
+    piece_dropout: float = option("share of the ids left out in training", low=0, high=0.9)
+
+
+@dataclass(kw_only=True)
 class DiffusionConfig(ChunkPolicyConfig):
     """Diffusion policy: DDPM training, DDIM sampling."""
 
@@ -137,6 +153,18 @@ class DiffusionConfig(ChunkPolicyConfig):
     prediction_type: str = option("what the network predicts: epsilon (the noise) or sample (the clean chunk)")
     clip_sample: bool = option("whether the sampler cuts each estimate of the clean chunk")
     clip_sample_range: float = option("where, in units of the action's half range", low=0)
+
+
+@dataclass(kw_only=True)
+class VlaFinetuneConfig(PolicyConfig):
+    """One of LeRobot's vision-language-action policies, which goes on learning."""
+
+    pretrained: str = option("the policy: a pretrained_model folder of LeRobot, or a name on the hub")
+    vlm: str | None = option("folder of its language model's tokeniser and config.json; null finds or downloads it")
+    train_expert_only: bool = option("freeze the vision-language model; only the action expert learns")
+    freeze_vision_encoder: bool = option("freeze the vision encoder, which train_expert_only does too")
+    lora_rank: int | None = option("rank of adapters in the action expert, all else frozen; null for none", low=1)
+    lora_alpha: int = option("the adapters are added times lora_alpha / lora_rank", low=1)
 
 
 @dataclass(kw_only=True)
@@ -351,6 +379,8 @@ class EvalConfig:
     launcher: str = option("who runs the workers: local, or ray for the machines of a Ray cluster")
     episodes: int = option("episodes", low=1)
     seed: int = option("seed of the first episode; the same seeds make a paired comparison", low=0)
+    phrasings: str = option("words told to the policy: seen, held_out (of no dataset) or shuffled (another episode's)")
+    instruction: str | None = option("say this in every episode instead; null says what the scene asks for")
     out: str | None = option("folder of results and film strips; null only prints")
     video: bool = option("also write a video of the first successful and the first failed episode to `out`")
 
@@ -392,6 +422,9 @@ class BenchConfig:
 
     name: str = option("benchmark; `robolearn bench --list` names them")
     out: str | None = option("result file; null means benchmarks/results/<name>.json here")
+    tasks: list[str] | None = option("of `policies`: do the runs of these tasks only; null means all")
+    seeds: list[int] | None = option("of `policies`: do the runs of these seeds only")
+    policies: list[str] | None = option("of `policies`: do these trainings only")
 
 
 @dataclass(kw_only=True)
@@ -518,4 +551,10 @@ VERBS: dict[str, type] = {
     "bench": BenchConfig,
 }
 # types of group options that add fields to their group's own
-VARIANTS: dict[str, type] = {"diffusion": DiffusionConfig, "flow": FlowConfig, "residual": ResidualConfig}
+VARIANTS: dict[str, type] = {
+    "diffusion": DiffusionConfig,
+    "flow": FlowConfig,
+    "residual": ResidualConfig,
+    "vla": VLAConfig,
+    "vla_finetune": VlaFinetuneConfig,
+}

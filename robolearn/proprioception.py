@@ -14,6 +14,7 @@ from robolearn.schema import Feature
 POSE_NAMES = ("x", "y", "z", "r11", "r21", "r31", "r12", "r22", "r32")
 POSE_UNITS = ("m", "m", "m", *("1",) * 6)
 POSE_DIM = len(POSE_NAMES)
+GOAL = "goal_"  # begins the names of components that say what is asked for
 
 
 def state_feature(robot: RobotSpec) -> Feature:
@@ -28,7 +29,7 @@ def poses_feature(objects: tuple[str, ...], n_variants: int = 1) -> Feature:
 
     Where a task can ask for one of `n_variants` > 1 things, one component for each follows: 1 for what is asked.
     """
-    goals = tuple(f"goal_{k}" for k in range(n_variants)) if n_variants > 1 else ()
+    goals = tuple(f"{GOAL}{k}" for k in range(n_variants)) if n_variants > 1 else ()
     names = (*(f"{o}_{n}" for o in objects for n in POSE_NAMES), *goals)
     unit = (*POSE_UNITS * len(objects), *("1",) * len(goals))
     return Feature("float32", (len(names),), names, unit, "observation")

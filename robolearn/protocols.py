@@ -71,6 +71,7 @@ class Policy(Protocol):
         horizon: length of the predicted chunk.
         n_action_steps: actions to execute before asking again, unless a chunk's `n_valid` says otherwise.
         noise_shape: shape of one sample's starting noise, or None for a deterministic policy.
+        reads_task: whether it reads an instruction: `observation["task"]`, an array [batch] of str without history.
     """
 
     schema: Schema
@@ -78,6 +79,7 @@ class Policy(Protocol):
     horizon: int
     n_action_steps: int
     noise_shape: tuple[int, ...] | None
+    reads_task: bool
 
     def predict_chunk(
         self,
@@ -88,7 +90,8 @@ class Policy(Protocol):
         """Predict chunks from arrays [batch, n_obs_steps, *feature.shape].
 
         Args:
-            observation: the channels of `schema` with role observation; others are ignored.
+            observation: the channels of `schema` with role observation and, if it `reads_task`, "task"; others are
+                ignored.
             noise: [batch * n_samples, *noise_shape]; drawn by the policy when None. The same noise and
                 observation give the same chunk.
             n_samples: chunks per observation.

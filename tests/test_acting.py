@@ -23,6 +23,7 @@ class Recorder:
     schema = SCHEMA
     horizon, n_action_steps = HORIZON, STEPS
     noise_shape: tuple[int, ...] | None = (HORIZON, ACTION_DIM)
+    reads_task = False
 
     def __init__(self, n_obs_steps=1):
         self.n_obs_steps = n_obs_steps
@@ -151,6 +152,38 @@ def test_act_chunk_serves_worlds_at_different_places_in_their_chunks():
     assert chunk.shape == (2, HORIZON - 1, ACTION_DIM)
     assert chunk[0, :, 0] == pytest.approx([50, 50.1, 50.2, 50.3, 50.4])
     assert chunk[1, :, 0] == pytest.approx([0.1, 0.2, 0.3, 0.4, 0.5])
+
+
+class Told(Deterministic):
+    reads_task = True
+
+
+def telling(*texts):
+    return {**frame(*range(len(texts))), "task": np.array(texts)}
+
+
+def test_a_policy_that_reads_it_is_told_the_newest_instruction_of_each_world():
+    policy = Told()
+    actor = ChunkActor(policy, 2)
+    actor.reset([0, 1])
+    actor.act(telling("lift", "put it into the left bin"))
+    assert policy.seen[-1]["task"].tolist() == ["lift", "put it into the left bin"]
+    for _ in range(STEPS - 1):
+        actor.act(telling("stop", "a longer sentence than the one before"))
+    actor.act(telling("go on", "a longer sentence than the one before"))  # plans anew
+    assert policy.seen[-1]["task"].tolist() == ["go on", "a longer sentence than the one before"]
+    actor.reset([0, 1], np.array((False, True)))
+    actor.act(telling("go on", "lift"))
+    assert policy.seen[-1]["task"].tolist() == ["lift"]
+
+
+def test_only_the_worlds_that_act_hear_what_is_new():
+    policy = Told()
+    actor = ChunkActor(policy, 2)
+    actor.reset([0, 1])
+    actor.base_action(telling("one", "two"), np.array([1]))
+    actor.base_action(telling("three", "four"), np.array([0]))
+    assert [seen["task"].tolist() for seen in policy.seen] == [["two"], ["three"]]
 
 
 class Adaptive(Deterministic):

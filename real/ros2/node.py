@@ -45,7 +45,7 @@ class PolicyController:
 
     def __init__(self, node: Node, *, bundle: Bundle, robot: RosRobot, settings: Settings, statistics: str) -> None:
         """Start inference and loop; the arm moves only after `~/start`."""
-        self._node, self._robot = node, robot
+        self._node, self._robot, self._bundle = node, robot, bundle
         self._path = Path(statistics) if statistics else None
         self.worker = InferenceWorker(bundle)
         self.worker.start()
@@ -80,6 +80,8 @@ class PolicyController:
         if self._robot.rivals > 0:
             response.message = "another node publishes commands to this arm: end it first"
         else:
+            # may be set anew between activations
+            self.worker.instruction = self._node.get_parameter("instruction").value or self._bundle.instruction
             response.message = _result(self.controller.request(Event.START))
         response.success = not response.message
         return response

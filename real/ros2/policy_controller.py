@@ -40,6 +40,11 @@ def parser() -> argparse.ArgumentParser:
         help='JSON file {"joints": [...], "objects": [...]}: what the drivers '
         "publish; by default what is seen on the topics",
     )
+    result.add_argument(
+        "--instruction",
+        default="",
+        help="what a policy that reads an instruction is told at the next start; by default the bundle's",
+    )
     result.add_argument("--rate", type=float, default=250.0, help="commands per second")
     result.add_argument("--stale-after", type=float, default=0.05, help="age in s of an observation: then hold")
     result.add_argument("--chunk-timeout", type=float, default=0.5, help="s without inference: then hold")

@@ -16,7 +16,7 @@ from robolearn.data import layout
 from robolearn.data.files import write_json
 from robolearn.errors import UserError
 from robolearn.eval.metrics import SuccessRate
-from robolearn.eval.rollout import Actor, Episode, run_episodes
+from robolearn.eval.rollout import Actor, Episode, Tell, run_episodes
 from robolearn.protocols import VecEnv
 from robolearn.schema import Schema
 
@@ -71,16 +71,28 @@ def _training_schema(folder: Path) -> Schema | None:
 
 
 def evaluate(
-    env: VecEnv, actor: Actor, *, first_seed: int, episodes: int, label: str | None = None, record: bool = False
+    env: VecEnv,
+    actor: Actor,
+    *,
+    first_seed: int,
+    episodes: int,
+    label: str | None = None,
+    record: bool = False,
+    tell: Tell | None = None,
 ) -> list[Episode]:
-    """Run `episodes` episodes from consecutive seeds; `label` shows a bar, `record` keeps frames and poses."""
+    """Run `episodes` episodes from consecutive seeds.
+
+    `label` shows a bar, `record` keeps frames and poses, `tell` as in `robolearn.eval.rollout.run_episodes`.
+    """
     from robolearn.sim.mirror import poses
 
     seeds = range(first_seed, first_seed + episodes)
     worlds = getattr(env, "worlds", None)
     snapshot = (lambda: {"pose": poses(worlds)}) if record and worlds is not None else None
     with progress(label, episodes) as advance:
-        return run_episodes(env, actor, seeds, record=record, snapshot=snapshot, on_episode=lambda episode: advance(1))
+        return run_episodes(
+            env, actor, seeds, record=record, snapshot=snapshot, on_episode=lambda episode: advance(1), tell=tell
+        )
 
 
 def policy_actor(env: VecEnv, policy: TorchPolicy, correction: Correction | None = None) -> ChunkActor:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from robolearn.commands.common import (
     console,
@@ -22,11 +23,13 @@ from robolearn.commands.strips import save_strips
 from robolearn.commands.worlds import OWN, make_any_env, make_env
 from robolearn.config import EnvConfig, EvalConfig, RobotConfig, TaskConfig
 from robolearn.errors import UserError
+from robolearn.eval.instructions import teller
 from robolearn.eval.report import Row, print_table
-from robolearn.eval.rollout import Episode
+from robolearn.eval.rollout import Episode, Tell
 from robolearn.launch.episodes import pack, unpack
 from robolearn.launch.job import Folder, Work
 from robolearn.launch.launcher import Launcher, seed_blocks
+from robolearn.protocols import Policy, VecEnv
 
 
 @dataclass(frozen=True)
@@ -37,6 +40,7 @@ class Trials:
         task, robot, env: the worlds.
         checkpoint: the policy's folder.
         record: whether frames and poses are kept.
+        phrasings, instruction: what the policy is told; see `robolearn.eval.instructions.teller`.
     """
 
     task: TaskConfig
@@ -44,6 +48,8 @@ class Trials:
     env: EnvConfig
     checkpoint: Folder
     record: bool
+    phrasings: str
+    instruction: str | None
 
     @contextmanager
     def open(self) -> Iterator[Work]:
@@ -52,10 +58,11 @@ class Trials:
         env = make_any_env(self.task, self.robot, self.env)
         with self.checkpoint.here() as folder:
             policy, correction = load_checkpoint(folder, env.schema)
+        tell = _teller(env, self.phrasings, self.instruction, policy)
         actor = policy_actor(env, policy, correction)
         try:
             yield lambda seeds: pack(
-                evaluate(env, actor, first_seed=seeds.start, episodes=len(seeds), record=self.record)
+                evaluate(env, actor, first_seed=seeds.start, episodes=len(seeds), record=self.record, tell=tell)
             )
         finally:
             env.close()
@@ -76,9 +83,17 @@ def _here(config: EvalConfig) -> list[Episode]:
     use_one_thread()
     env = make_any_env(config.task, config.robot, config.env)
     policy, correction = load_checkpoint(Path(config.checkpoint), env.schema)
+    tell = _teller(env, config.phrasings, config.instruction, policy)
     actor = policy_actor(env, policy, correction)
-    record = config.out is not None
-    episodes = evaluate(env, actor, first_seed=config.seed, episodes=config.episodes, label="evaluate", record=record)
+    episodes = evaluate(
+        env,
+        actor,
+        first_seed=config.seed,
+        episodes=config.episodes,
+        label="evaluate",
+        record=config.out is not None,
+        tell=tell,
+    )
     env.close()
     return episodes
 
@@ -87,7 +102,15 @@ def _launched(config: EvalConfig, launcher: Launcher) -> list[Episode]:
     """Run the episodes on workers; only those that are drawn keep their frames."""
     checkpoint = launcher.folder(policy_folder(Path(config.checkpoint)))
     env = replace(config.env, threads=1)  # workers fill the cores
-    job = Trials(config.task, config.robot, env, checkpoint, record=config.out is not None)
+    job = Trials(
+        config.task,
+        config.robot,
+        env,
+        checkpoint,
+        record=config.out is not None,
+        phrasings=config.phrasings,
+        instruction=config.instruction,
+    )
     blocks = seed_blocks(config.seed, wanted=config.episodes, num_envs=env.num_envs, workers=launcher.workers)
     results = launcher.map(job, _until(config.seed + config.episodes, blocks))
     episodes: list[Episode] = []
@@ -107,9 +130,26 @@ def _until(end: int, blocks: Iterator[range]) -> Iterator[range]:
         yield range(seeds.start, min(seeds.stop, end))
 
 
+def _teller(env: VecEnv, phrasings: str, instruction: str | None, policy: Policy) -> Tell | None:
+    """What the policy is told, by the phrasings of the task where it has any."""
+    tell = teller(phrasings, instruction=instruction, **_phrases(env))
+    if tell is not None and not policy.reads_task:
+        raise UserError("the policy reads no instruction, so it makes no difference what it is told: leave that out")
+    return tell
+
+
+def _phrases(env: VecEnv) -> dict[str, Any]:
+    task = getattr(env, "task", None)
+    return {} if task is None else {"seen": task.instructions, "held_out": task.held_out}
+
+
 def _write(config: EvalConfig, out: Path, episodes: list[Episode]) -> None:
-    outcomes = [{"seed": e.seed, "success": e.success, "length": e.length} for e in episodes]
-    save_result(out / "episodes.json", {"checkpoint": config.checkpoint, "episodes": outcomes})
+    outcomes = [
+        {"seed": e.seed, "success": e.success, "length": e.length, "instruction": e.instruction, "told": e.told}
+        for e in episodes
+    ]
+    told = {"phrasings": config.phrasings, "instruction": config.instruction}
+    save_result(out / "episodes.json", {"checkpoint": config.checkpoint, **told, "episodes": outcomes})
     if config.env.backend in OWN:
         env = make_env(config.task, config.robot, config.env, num_envs=1)
         for path in save_strips(out, env, episodes, video=config.video):

@@ -12,6 +12,7 @@ from omegaconf import OmegaConf
 
 from robolearn.commands.common import console, load_checkpoint
 from robolearn.config import ExportConfig, RobotConfig, TaskConfig
+from robolearn.language import TASK
 
 TOLERANCE = 1e-4  # largest difference between policy and bundle, as a share of the action's half range
 SAMPLES = 64
@@ -85,9 +86,12 @@ def export(
     )
     bundle = load_bundle(out)
     observations = _observations(policy, n_obs_steps=policy.n_obs_steps)
+    if policy.reads_task:
+        said = [phrase for phrases in scene.instructions for phrase in phrases]
+        observations[TASK] = np.resize(np.array(said), SAMPLES)
     difference = check_parity(policy, bundle.policy, observations, atol=TOLERANCE)
     if correction is not None and bundle.correction is not None:
-        newest = {key: values[:, -1] for key, values in observations.items()}
+        newest = {key: observations[key][:, -1] for key in policy.schema.observation_keys}
         base = policy.predict_chunk(observations).values[:, 0]
         other = check_correction_parity(correction, bundle.correction, policy.schema, newest, base, atol=TOLERANCE)
         difference = max(difference, other)

@@ -5,7 +5,10 @@ from __future__ import annotations
 import shutil
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from robolearn.commands.common import (
     SELECT_SEED,
@@ -22,6 +25,10 @@ from robolearn.commands.common import (
 from robolearn.commands.worlds import make_any_env
 from robolearn.config import AlgoConfig, EnvConfig, FinetuneConfig, RobotConfig, TaskConfig
 from robolearn.errors import UserError
+from robolearn.language import TASK
+
+if TYPE_CHECKING:
+    from robolearn.data.dataset import EpisodeDataset
 
 
 def run(config: FinetuneConfig) -> None:
@@ -80,7 +87,7 @@ def finetune(
         env=env,
         policy=policy,
         normalizer=policy.normalizer,
-        demonstrations=[data.episode(k) for k in range(data.num_episodes)],
+        demonstrations=[_told(data, k) for k in range(data.num_episodes)],
         seed=seed,
         out=out,
     )
@@ -106,3 +113,9 @@ def finetune(
     env.close()
     judge.close()
     return curve
+
+
+def _told(data: EpisodeDataset, k: int) -> dict[str, NDArray[Any]]:
+    """Channels of episode `k`, and what the robot was told at each frame."""
+    frames = slice(data.starts[k], data.ends[k])
+    return {**data.episode(k), TASK: np.array(data.instructions)[data.task_index[frames]]}

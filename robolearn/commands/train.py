@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,7 @@ from robolearn.config import EnvConfig, PolicyConfig, RobotConfig, TaskConfig, T
 from robolearn.data.dataset import EpisodeDataset
 from robolearn.data.images import ImageOptions
 from robolearn.data.reading import read_info
+from robolearn.data.windows import Batch
 from robolearn.errors import UserError, nearest
 
 if TYPE_CHECKING:
@@ -92,7 +94,7 @@ def train(
         console.quiet = not ranks.first
         torch.manual_seed(seed)
         schema = data.schema.select([*data.schema.observation_keys, "action"])
-        pupil = _Pupil(build(policy, schema), data, schema, out)
+        pupil = _Pupil(build(policy, schema, data), data, schema, out)
         judge = None
         if training.eval_every is not None and ranks.first:
             judge = _Judge(pupil, worlds, training.eval_episodes)
@@ -125,12 +127,14 @@ def load_dataset(
     return dataclasses.replace(data, schema=data.schema.select([*observations, "action"]))
 
 
-def build(policy: PolicyConfig, schema: Schema) -> Any:
-    """An untrained policy for these channels."""
+def build(policy: PolicyConfig, schema: Schema, data: EpisodeDataset | None = None) -> Any:
+    """A policy for these channels, not yet trained on `data`; a builder with a parameter `data` may look at them."""
     from hydra.utils import get_method
 
     settings = {key: value for key, value in dataclasses.asdict(policy).items() if key != "_target_"}
     make: Callable[..., Any] = get_method(policy._target_)
+    if "data" in inspect.signature(make).parameters:
+        settings["data"] = data
     return make(schema, **settings)
 
 
@@ -169,6 +173,9 @@ class _Pupil:
         """The policy, as it is at any moment."""
         from robolearn.policies.serving import TorchPolicy
 
+        if hasattr(self.model, "served"):  # it knows better, e.g. normalises by itself
+            served: TorchPolicy = self.model.served()
+            return served
         return TorchPolicy(self.model, self.schema, self.statistics)
 
     def keep(self, name: str) -> None:
@@ -209,8 +216,13 @@ def _fit(
     from robolearn.train.logs import open_logs
     from robolearn.train.trainer import train as fit
 
-    normalizer = Normalizer(pupil.schema, pupil.statistics)
-    windows = data.windows(policy.n_obs_steps, policy.horizon, normalizer=normalizer)
+    physical = getattr(pupil.model, "takes_physical_units", False)
+    windows = data.windows(
+        policy.n_obs_steps,
+        policy.horizon,
+        normalizer=None if physical else Normalizer(pupil.schema, pupil.statistics),
+        tasks=getattr(pupil.model, "reads_task", False),
+    )
     first = compute.ranks.first
     settings = {"policy": dataclasses.asdict(policy), "train": dataclasses.asdict(training), "seed": seed}
     logs = open_logs(
@@ -237,7 +249,7 @@ def _fit(
 
         return fit(
             pupil.model,
-            windows.shuffled(training.batch_size, seed=seed),
+            _told(windows.shuffled(training.batch_size, seed=seed), pupil.model, data.instructions),
             steps=training.steps,
             out=pupil.out,
             learning_rate=training.learning_rate,
@@ -253,3 +265,16 @@ def _fit(
             keep=pupil.keep,
             log=tell,
         )
+
+
+def _told(batches: Callable[[int], Batch], model: Any, instructions: Sequence[str]) -> Callable[[int], Batch]:
+    """Add to batches what a model makes of their instructions; all are encoded once."""
+    if not hasattr(model, "encode_task"):
+        return batches
+    encoded = model.encode_task(instructions)
+
+    def batch_of(step: int) -> Batch:
+        batch = batches(step)
+        return batch | {key: values[batch["task_index"]] for key, values in encoded.items()}
+
+    return batch_of

@@ -10,7 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from robolearn.errors import UserError
+from robolearn.language import TASK
 from robolearn.protocols import VecEnv
+
+Tell = Callable[[int, str], str]
 
 
 class Actor(Protocol):
@@ -20,7 +23,7 @@ class Actor(Protocol):
         """Begin an episode in the masked worlds."""
 
     def act(self, observation: Mapping[str, NDArray[Any]]) -> NDArray[np.float32]:
-        """Return actions [num_envs, action_dim]."""
+        """Return actions [num_envs, action_dim]; `observation["task"]` is what each world is told to do."""
 
 
 @dataclass
@@ -32,6 +35,7 @@ class Episode:
         success: whether the task was done.
         length: control steps.
         instruction: what was asked for.
+        told: what the actor was told.
         frames: arrays [length, ...] of observations, `action`, `observation.stage` and what `snapshot` gave;
             empty unless recorded. Frame t is what was seen before action t.
     """
@@ -40,6 +44,7 @@ class Episode:
     success: bool
     length: int
     instruction: str = ""
+    told: str = ""
     frames: dict[str, NDArray[Any]] = field(default_factory=dict)
 
 
@@ -51,6 +56,7 @@ def run_episodes(
     record: bool = False,
     snapshot: Callable[[], Mapping[str, NDArray[Any]]] | None = None,
     on_episode: Callable[[Episode], None] | None = None,
+    tell: Tell | None = None,
 ) -> list[Episode]:
     """Run one episode per seed; a world that finishes takes the next seed.
 
@@ -61,6 +67,7 @@ def run_episodes(
         record: keep every frame.
         snapshot: extra arrays [num_envs, ...] to record with each frame, e.g. the simulator's state.
         on_episode: called as soon as each episode ends.
+        tell: gives what the actor is told, from an episode's seed and its instruction; that instruction when None.
 
     Returns:
         Episodes in the order of `seeds`.
@@ -69,10 +76,10 @@ def run_episodes(
         raise UserError("zero episodes asked for: give at least one")
     slots = _Slots(env.num_envs, seeds)
     everywhere = np.ones(env.num_envs, bool)
-    observation, info = _begin(env, actor, slots, everywhere)
+    observation, info = _begin(env, actor, slots, everywhere, tell)
     episodes: dict[int, Episode] = {}
     while slots.active.any():
-        action = actor.act(observation)
+        action = actor.act({**observation, TASK: np.array(slots.told)})
         if record:
             extra = {} if snapshot is None else snapshot()
             slots.remember({**observation, "action": action, "observation.stage": info["stage"], **extra})
@@ -86,14 +93,18 @@ def run_episodes(
                 on_episode(episode)
         if over.any():
             slots.take_next(over)
-            observation, info = _begin(env, actor, slots, over)
+            observation, info = _begin(env, actor, slots, over, tell)
     return [episodes[k] for k in range(len(seeds))]
 
 
-def _begin(env: VecEnv, actor: Actor, slots: _Slots, mask: NDArray[np.bool_]) -> tuple[Any, Any]:
+def _begin(env: VecEnv, actor: Actor, slots: _Slots, mask: NDArray[np.bool_], tell: Tell | None) -> tuple[Any, Any]:
     actor.reset(slots.seed.tolist(), mask)
     seeds = [int(seed) if chosen else None for seed, chosen in zip(slots.seed, mask, strict=True)]
-    return env.reset(seed=seeds, options={"reset_mask": mask})
+    observation, info = env.reset(seed=seeds, options={"reset_mask": mask})
+    for i in np.flatnonzero(mask):
+        asked = env.instructions[i]
+        slots.told[i] = asked if tell is None else tell(int(slots.seed[i]), asked)
+    return observation, info
 
 
 class _Slots:
@@ -106,6 +117,7 @@ class _Slots:
         self.place = np.zeros(num_envs, np.int64)
         self.seed = np.zeros(num_envs, np.int64)
         self.length = np.zeros(num_envs, np.int64)
+        self.told = [""] * num_envs
         self._frames: list[list[dict[str, NDArray[Any]]]] = [[] for _ in range(num_envs)]
         self.take_next(self.active.copy())
 
@@ -128,4 +140,4 @@ class _Slots:
         """The episode that world i has just ended."""
         frames = self._frames[i]
         stacked = {key: np.stack([frame[key] for frame in frames]) for key in frames[0]} if frames else {}
-        return Episode(int(self.seed[i]), success, int(self.length[i]), instruction, stacked)
+        return Episode(int(self.seed[i]), success, int(self.length[i]), instruction, self.told[i], stacked)

@@ -3,7 +3,9 @@
 `robolearn.real.bundle` reads it without torch. Graph contracts, float32 but for pictures, with a dynamic batch:
 
 - `encoder.onnx`: each observation channel [B, n_obs_steps, ...], normalised, pictures uint8 as the camera gives them;
-  output `observed` [B, D]. Inputs are named as the channels with "." replaced by "_". Runs once per chunk.
+  output `observed` [B, D]. Inputs are named as the channels with "." replaced by "_". Runs once per chunk. Of a policy
+  that reads an instruction it also has the input `task`, int64 [B, words, pieces]: what `robolearn.language.Tokenizer`
+  makes of it.
 - `denoiser.onnx`: `observed` [B, D]; `sample` [B, horizon, A]; `time` [B]; for the sampler "shortcut" also `step` [B];
   output `prediction` [B, horizon, A]: what the sampler's model returns (see `robolearn.sampling`), or
   [1 + N, B, horizon, A] for a mixture of N horizons, the fused one first. Runs at every step of the sampler.
@@ -15,7 +17,8 @@
   Johannink et al., 2019).
 
 A policy that normalises in its own way has "units" in its description: its encoder takes physical units, and the action
-is units["offset"] + units["scale"] * sample. "past" counts the sampled actions that lie before the present.
+is units["offset"] + units["scale"] * sample. "past" counts the sampled actions that lie before the present. "language"
+has the parameters of the tokeniser of a policy that reads an instruction, and is null for others.
 """
 
 from __future__ import annotations
@@ -37,8 +40,9 @@ from numpy.typing import NDArray
 
 import robolearn
 from robolearn.acting import Correction
-from robolearn.bundle_format import DENOISER, ENCODER, FORMAT, RESIDUAL, WHOLE, denoiser_inputs, input_name
+from robolearn.bundle_format import DENOISER, ENCODER, FORMAT, RESIDUAL, TOLD, WHOLE, denoiser_inputs, input_name
 from robolearn.errors import UserError
+from robolearn.language import Tokenizer
 from robolearn.normalize import Normalizer, Statistics
 from robolearn.protocols import Observation, Policy
 from robolearn.robot import RobotSpec
@@ -75,7 +79,7 @@ def export_bundle(
         task: name, instruction, max_episode_steps, stage_names.
         policy: kind, horizon, n_action_steps, n_obs_steps, noise_shape, sampler (see `robolearn.sampling.sample`); for
             a mixture also horizons (their lengths) and consensus (arguments of `robolearn.sampling.agreed_steps`); see
-            the module for units and past.
+            the module for units, past and language.
         encoder: called as encoder(obs_1, ...); see the module for shapes. The whole policy where the sampler is None.
         denoiser: called as denoiser(observed, sample, time[, step]); None where the sampler is.
         residual: called as residual(obs_1, ..., base_action), or None.
@@ -140,7 +144,7 @@ def check_parity(
     Args:
         a: e.g. the torch policy.
         b: e.g. the bundle's policy.
-        observations: arrays [n, n_obs_steps, *shape] by channel, in physical units.
+        observations: arrays [n, n_obs_steps, *shape] by channel, in physical units; "task" [n] where it is read.
         atol: largest difference allowed, as a share of each action component's half range.
         rng: draws the noise.
 
@@ -219,6 +223,8 @@ def _export_encoder(
     for key in schema.observation_keys:
         dtype = torch.uint8 if schema[key].dtype in ("image", "video") else torch.float32
         inputs[input_name(key)] = torch.zeros(2, policy["n_obs_steps"], *schema[key].shape, dtype=dtype)
+    if (language := policy.get("language")) is not None:
+        inputs[TOLD] = torch.from_numpy(Tokenizer(**language)(["put it there", "lift it"]))
     return _export(path, module, inputs, output).shape[1]
 
 

@@ -19,6 +19,7 @@ def pack(episodes: Sequence[Episode]) -> Result:
         "success": np.array([e.success for e in episodes], bool),
         "length": np.array([e.length for e in episodes], np.int64),
         "instruction": np.array([e.instruction for e in episodes], np.str_),
+        "told": np.array([e.told for e in episodes], np.str_),
     }
     for key in episodes[0].frames:
         arrays[FRAMES + key] = np.concatenate([e.frames[key] for e in episodes])
@@ -37,6 +38,7 @@ def unpack(arrays: Result) -> list[Episode]:
                 success=bool(arrays["success"][k]),
                 length=int(arrays["length"][k]),
                 instruction=str(arrays["instruction"][k]),
+                told=str(arrays["told"][k]),
                 frames={key.removeprefix(FRAMES): x[span] for key, x in arrays.items() if key.startswith(FRAMES)},
             )
         )

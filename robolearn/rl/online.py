@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from robolearn.acting import ChunkActor
 from robolearn.config import ResidualConfig
 from robolearn.data.replay import NStep, Replay
+from robolearn.language import TASK
 from robolearn.normalize import Normalizer
 from robolearn.protocols import Policy, VecEnv
 from robolearn.rl.checkpoint import load_checkpoint, save_checkpoint
@@ -29,7 +30,8 @@ def demonstrations_to_replay(
     """Transitions of successful demonstrations, relabelled with the base policy's own action at each state.
 
     Args:
-        episodes: observations and `action` [T, ...] each, in physical units; the last step is the success.
+        episodes: observations, `action` and, for a base that reads it, "task" [T, ...] each, in physical units; the
+            last step is the success.
         policy: the base.
         units: normalisation.
         config: n-step and discount.
@@ -41,7 +43,8 @@ def demonstrations_to_replay(
         actor = ChunkActor(policy, 1)
         actor.reset([seed + k])
         obs, action = units.observation(episode), units.action(episode["action"])
-        frames = [{key: episode[key][t : t + 1] for key in policy.schema.observation_keys} for t in range(len(obs))]
+        read = (*policy.schema.observation_keys, *((TASK,) if policy.reads_task else ()))
+        frames = [{key: episode[key][t : t + 1] for key in read} for t in range(len(obs))]
         base = np.concatenate([units.action(actor.base_action(frame)) for frame in frames])
         for t in range(len(obs)):
             last = t == len(obs) - 1
@@ -143,7 +146,11 @@ class OnlineTrainer:
         masked = [seed if chosen else None for seed, chosen in zip(seeds, mask, strict=True)]
         self._frame, _ = self.env.reset(seed=masked, options={"reset_mask": mask})
         ids = np.flatnonzero(mask)
-        self._base[ids] = self.units.action(self._actor.base_action(self._frame, ids))
+        self._base[ids] = self.units.action(self._actor.base_action(self._told(), ids))
+
+    def _told(self) -> Frames:
+        """The newest frame and what each world is asked for."""
+        return {**self._frame, TASK: np.array(self.env.instructions)}
 
     def _explore(self, obs: NDArray[np.float32]) -> NDArray[np.float32]:
         action = self.learner.actor.act(obs, self._base)
@@ -155,7 +162,7 @@ class OnlineTrainer:
         action = self._explore(obs)
         self._frame, reward, terminated, truncated, info = self.env.step(self.units.physical(action))
         next_obs = self.units.observation(self._frame)
-        next_base = self.units.action(self._actor.base_action(self._frame))
+        next_base = self.units.action(self._actor.base_action(self._told()))
         for i in range(self.env.num_envs):
             start = {"obs": obs[i], "base": self._base[i], "action": action[i]}
             end = {"next_obs": next_obs[i], "next_base": next_base[i]}

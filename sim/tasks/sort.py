@@ -34,7 +34,18 @@ PHRASES = (
     "place the {thing} in the {bin}",
     "sort the {thing} into the {bin}",
     "the {thing} belongs in the {bin}",
+    "pick up the {thing} and put it in the {bin}",
+    "move the {thing} to the {bin}",
+    "fill the {bin} with the {thing}",
 )
+# never drawn; most have words that none above has: drop, is, where, goes, I, want, box, on, could, you, bring, over
+HELD_OUT = (
+    "drop the {thing} into the {bin}",
+    "the {bin} is where the {thing} goes",
+    "I want the {thing} in the {box}",
+    "could you bring the {thing} over to the {box}",
+)
+BOXES = {"left_bin": "box on the left", "right_bin": "box on the right"}
 CUBE, CYLINDER, BLOCK = (0.02, 0.02, 0.02), (0.02, 0.024), (0.016, 0.016, 0.028)  # half sizes, m
 STANDING = (CUBE[2], CYLINDER[1], BLOCK[2])  # heights of their centres at the start, m
 APART = 0.09  # m between objects at the start: room for the open fingers
@@ -125,6 +136,11 @@ SORT = Task(
     name="sort",
     instructions=tuple(
         tuple(phrase.format(thing=NAMES[thing], bin=NAMES[target]) for phrase in PHRASES)
+        for thing in OBJECTS
+        for target in BINS
+    ),
+    held_out=tuple(
+        tuple(phrase.format(thing=NAMES[thing], bin=NAMES[target], box=BOXES[target]) for phrase in HELD_OUT)
         for thing in OBJECTS
         for target in BINS
     ),

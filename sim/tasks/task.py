@@ -70,6 +70,8 @@ class Task:
     Attributes:
         name: as on the command line.
         instructions: phrasings of each variant [variant][phrasing]; the first is the default.
+        held_out: further phrasings, likewise, that no episode draws: to try what a policy makes of words it was never
+            trained on; empty where there are none.
         bodies: bodies whose poses are observed, in order.
         movable: those of them that are free objects: a privileged wrench may push them.
         stages: ordered; the task is a success when the last one is done.
@@ -99,6 +101,7 @@ class Task:
     tool: Callable[[Area], tuple[Array, Array]] | None = None
     lost: Callable[[WorldState], NDArray[np.bool_]] | None = None
     resizable: tuple[str, ...] | None = None
+    held_out: tuple[tuple[str, ...], ...] = ()
 
     @property
     def stage_names(self) -> tuple[str, ...]:

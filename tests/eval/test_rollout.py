@@ -120,6 +120,40 @@ def test_each_episode_is_told_of_as_soon_as_it_ends():
     assert [e.seed for e in told] == [4, 0, 3, 1]  # by the time of their ends: steps 2, 4, 5 and 7
 
 
+class Listener(Watcher):
+    """Also keeps what each world is told in each step."""
+
+    def __init__(self, num_envs):
+        super().__init__(num_envs)
+        self.heard = []
+
+    def act(self, observation):
+        self.heard.append(observation["task"].tolist())
+        return super().act(observation)
+
+
+def test_actors_are_told_what_the_scene_asks_for():
+    env, actor = Counting(2), Listener(2)
+    env.instructions = ["count", "count on"]
+    episodes = run_episodes(env, actor, [1, 2, 3])
+    assert all(heard == ["count", "count on"] for heard in actor.heard)
+    assert [(e.instruction, e.told) for e in episodes] == [
+        ("count", "count"),
+        ("count on", "count on"),
+        ("count", "count"),
+    ]
+
+
+def test_actors_can_be_told_something_else_by_the_seed():
+    heard = {}
+    for num_envs in (1, 3):
+        actor = Listener(num_envs)
+        episodes = run_episodes(Counting(num_envs), actor, [4, 7, 1], tell=lambda seed, asked: f"{asked} {seed}")
+        heard[num_envs] = [(e.seed, e.instruction, e.told) for e in episodes]
+    assert heard[1] == heard[3] == [(s, "count", f"count {s}") for s in (4, 7, 1)]
+    assert actor.heard[0] == ["count 4", "count 7", "count 1"]
+
+
 def test_only_worlds_that_ended_are_reset_actor_first():
     _, env, actor = run([3, 0, 1, 2], 2)
     assert len(env.masks) == len(actor.resets)

@@ -70,6 +70,7 @@ class TorchPolicy:
     """The same computation in torch, written independently of the bundle's reader."""
 
     schema, n_obs_steps, horizon, n_action_steps, noise_shape = SCHEMA, N_OBS, HORIZON, 2, (HORIZON, 5)
+    reads_task = False
 
     def __init__(self, velocity):
         self.velocity, self.normalizer = velocity.eval(), Normalizer(SCHEMA, STATISTICS)

@@ -1,5 +1,6 @@
 """Every policy and backbone on ONNX Runtime, without torch on the reader's side."""
 
+import json
 import subprocess
 import sys
 from functools import cache
@@ -9,10 +10,12 @@ import pytest
 import torch
 
 from robolearn.action_space import make_action_space
+from robolearn.errors import UserError
 from robolearn.export.bundle import check_parity, export_bundle
 from robolearn.policies.diffusion.modeling_diffusion import build as build_diffusion
 from robolearn.policies.flow.modeling_flow import build as build_flow
 from robolearn.policies.serving import TorchPolicy
+from robolearn.policies.vla.modeling_vla import build as build_vla
 from robolearn.proprioception import state_feature
 from robolearn.real.bundle import load_bundle
 from robolearn.real.onnx_policy import OnnxPolicy
@@ -44,6 +47,8 @@ SIZES = {
     "num_inference_steps": 4,
 }
 MIXTURE = {"backbone": "dit", "horizons": (2, 4, 8), "dynamic_horizon": True, "consensus_steps": 2}
+WORDS = {"language_dim": 8, "language_blocks": 1, "language_heads": 2, "state_dim": 8, "buckets": 64}
+SAID = ("lift the cube", "put it into the left bin.", "", "drop it", "what you like")
 CASES = {
     "flow-mlp": (build_flow, {}, False),
     "flow-mlp-cnn": (build_flow, {"sampler": "heun"}, True),
@@ -53,6 +58,8 @@ CASES = {
     "flow-shortcut-unet": (build_flow, {"variant": "shortcut", "backbone": "unet"}, False),
     "flow-shortcut-dit": (build_flow, {"variant": "shortcut", "backbone": "dit", "num_inference_steps": 1}, False),
     "flow-mixture": (build_flow, MIXTURE, False),
+    "vla-mlp-cnn": (build_vla, WORDS, True),
+    "vla-dit": (build_vla, {**WORDS, "backbone": "dit"}, False),
     "diffusion-mlp": (build_diffusion, {"backbone": "mlp"}, False),
     "diffusion-unet-cnn": (build_diffusion, {}, True),
     "diffusion-dit": (build_diffusion, {"backbone": "dit", "prediction_type": "sample"}, False),
@@ -93,13 +100,15 @@ def export(path, policy):
 def frames(policy, n):
     rng = np.random.default_rng(1)
     seen = {"observation.state": rng.normal(size=(n, 2, *STATE.shape)).astype(np.float32)}
+    if policy.reads_task:
+        seen["task"] = np.array([SAID[k % len(SAID)] for k in range(n)])
     if CAMERA in policy.schema:
         seen[CAMERA] = rng.integers(0, 256, (n, 2, *SIZE), np.uint8)
     return seen
 
 
 # the others take seconds each
-QUICK = ("flow-shortcut-dit", "diffusion-unet-cnn")
+QUICK = ("flow-shortcut-dit", "diffusion-unet-cnn", "vla-mlp-cnn")
 EVERY = [pytest.param(case, marks=() if case in QUICK else pytest.mark.slow) for case in CASES]
 
 
@@ -134,6 +143,25 @@ def test_the_bundle_acts_as_the_policy(case, exported):
 def test_exporting_leaves_the_policy_in_its_mode(exported):
     policy, _ = exported("diffusion-unet-cnn")
     assert not any(module.training for module in policy.policy.modules())
+
+
+def test_a_bundle_that_reads_an_instruction_says_so_and_tokenises_itself(exported):
+    policy, path = exported("vla-mlp-cnn")
+    bundle = load_bundle(path)
+    language = json.loads((path / "manifest.json").read_text())["policy"]["language"]
+    assert language == {"max_words": 24, "max_pieces": 12, "buckets": 64, "ngram": 3}
+    assert bundle.policy.reads_task
+    assert bundle.instruction == "lift"
+    seen, noise = frames(policy, 2), np.zeros((2, *policy.noise_shape), np.float32)
+    one, same, other = (
+        bundle.policy.predict_chunk(seen | {"task": np.array([said] * 2)}, noise).values
+        for said in ("lift the cube", "Lift the CUBE!", "put it into the left bin")
+    )
+    np.testing.assert_array_equal(one, same)
+    assert np.abs(one - other).max() > 1e-4
+    del seen["task"]
+    with pytest.raises(UserError, match="reads an instruction"):
+        bundle.policy.predict_chunk(seen, noise)
 
 
 def test_pictures_that_arrive_as_floats_are_understood(exported):

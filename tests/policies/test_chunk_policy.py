@@ -116,7 +116,8 @@ def test_lerobot_finds_policy_and_processors_by_name(kind):
         "action": {"min": torch.full((2,), -0.5), "max": torch.full((2,), 1.5)},
     }
     before, after = make_pre_post_processors(policy.config, dataset_stats=statistics)
-    batch = before({"observation.state": torch.full((1, 3), 5.0), "observation.environment_state": torch.ones(1, 2)})
+    seen = {"observation.state": torch.full((1, 3), 5.0), "observation.environment_state": torch.ones(1, 2)}
+    batch = before({**seen, "task": "lift the cube"})
     torch.testing.assert_close(batch["observation.state"], torch.full((1, 3), 2.0))
     torch.testing.assert_close(after(torch.ones(1, 2)), torch.full((1, 2), 1.5))
 

@@ -8,7 +8,8 @@ from toys import make_schema
 
 from robolearn.compose import build, compose, group_options
 
-OPTIONS = group_options("train")["policy"]
+LEROBOTS = ("smolvla", "pi0", "pi05")  # need a checkpoint
+OPTIONS = [name for name in group_options("train")["policy"] if name not in LEROBOTS]
 
 
 def make(*overrides):

@@ -3,10 +3,13 @@
 import numpy as np
 import torch
 
+from robolearn.language import TOKENS, Tokenizer
 from robolearn.policies.diffusion.configuration_diffusion import DiffusionConfig
 from robolearn.policies.diffusion.modeling_diffusion import DiffusionPolicy
 from robolearn.policies.flow.configuration_flow import FlowConfig
 from robolearn.policies.flow.modeling_flow import FlowPolicy
+from robolearn.policies.vla.configuration_vla import VLAConfig
+from robolearn.policies.vla.modeling_vla import VLAPolicy
 from robolearn.schema import Feature, Schema
 
 HORIZON, ACTION_DIM, N_OBS = 8, 2, 2
@@ -41,9 +44,18 @@ KINDS = {
     "diffusion-unet": ("diffusion", {}),
     "diffusion-dit": ("diffusion", {"backbone": "dit"}),
     "diffusion-sample": ("diffusion", {"prediction_type": "sample"}),
+    "vla-mlp": ("vla", {}),
+    "vla-dit": ("vla", {"backbone": "dit"}),
     "diffusion-mixture": ("diffusion", {"backbone": "dit", "horizons": (2, 4, 8), "dynamic_horizon": True}),
 }
-POLICIES = {"flow": (FlowConfig, FlowPolicy), "diffusion": (DiffusionConfig, DiffusionPolicy)}
+POLICIES = {
+    "flow": (FlowConfig, FlowPolicy),
+    "diffusion": (DiffusionConfig, DiffusionPolicy),
+    "vla": (VLAConfig, VLAPolicy),
+}
+# for those that read an instruction
+WORDS = {"language_dim": 8, "language_blocks": 1, "language_heads": 2, "state_dim": 8, "buckets": 64}
+SAID = ("lift the cube", "put it into the left bin", "put it into the right bin")
 STATISTICS = {
     "observation.state": {"mean": [1.0, 2.0, 3.0], "std": [2.0, 2.0, 2.0]},
     "observation.environment_state": {"mean": [0.0, 0.0], "std": [1.0, 0.0]},
@@ -71,7 +83,8 @@ def make_untrained(kind, *, camera=False, **settings):
     torch.manual_seed(0)
     policy, own = KINDS[kind]
     config, cls = POLICIES[policy]
-    return cls(config.from_schema(make_schema(camera=camera), **(SIZES | own | settings)))
+    words = WORDS if policy == "vla" else {}
+    return cls(config.from_schema(make_schema(camera=camera), **(SIZES | words | own | settings)))
 
 
 def make_policy(kind, *, camera=False, **settings):
@@ -90,10 +103,16 @@ def make_batch(n=5, *, camera=False):
         "observation.environment_state": torch.randn(n, N_OBS, 2),
         "action": torch.rand(n, HORIZON, ACTION_DIM) * 2 - 1,
         "action_is_pad": torch.arange(HORIZON).expand(n, HORIZON) >= torch.arange(n)[:, None] % HORIZON + 1,
+        TOKENS: torch.from_numpy(Tokenizer(buckets=WORDS["buckets"])(instructions(n))),
     }
     if camera:
         batch[CAMERA] = torch.randint(0, 256, (n, N_OBS, *PICTURE), dtype=torch.uint8)
     return batch
+
+
+def instructions(n):
+    """What each of n worlds is told."""
+    return np.array([SAID[k % len(SAID)] for k in range(n)])
 
 
 def make_noise(n=5, *, seed=3):
@@ -107,6 +126,7 @@ def observe(n, *, camera=False):
         "observation.state": rng.normal(size=(n, N_OBS, 3)).astype(np.float32),
         "observation.environment_state": rng.normal(size=(n, N_OBS, 2)).astype(np.float32),
         "something.else": np.zeros(n),
+        "task": instructions(n),
     }
     if camera:
         seen[CAMERA] = rng.integers(0, 256, (n, N_OBS, *PICTURE), np.uint8)

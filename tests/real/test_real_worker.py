@@ -110,6 +110,26 @@ def test_the_newest_request_wins(bundle):
     assert server.handle([REQUEST.pack(OBSERVE, 0, 9) + data]) is None
 
 
+def test_a_policy_is_told_what_the_activation_says(bundle):
+    server, told = Server(bundle), []
+    server.actor.act_chunk = lambda seen: told.append(seen["task"].tolist()) or np.zeros((1, 1, 5), np.float32)
+    server.warm_up()
+    data = pack(bundle.schema, observation(bundle.schema))
+    for epoch, instruction in ((1, "put it down"), (2, "hebe ihn auf, bitte schön")):
+        server.handle([REQUEST.pack(RESET, epoch, 0) + instruction.encode()])
+        server.handle([REQUEST.pack(OBSERVE, epoch, 0) + data])
+    assert told == [["lift"], ["put it down"], ["hebe ihn auf, bitte schön"]]
+
+
+def test_the_instruction_is_the_bundles_until_somebody_says_otherwise(bundle):
+    worker, sent = InferenceWorker(bundle), []
+    worker._send = sent.append
+    worker.reset(epoch=1, seed=0)
+    worker.instruction = "put it down"
+    worker.reset(epoch=2, seed=0)
+    assert [message[REQUEST.size :] for message in sent] == [b"lift", b"put it down"]
+
+
 def test_dropped_ticks_use_up_their_actions(bundle):
     data = pack(bundle.schema, observation(bundle.schema))
     lengths = []

@@ -104,6 +104,7 @@ class Telltale:
 
     schema = Scripted.schema
     n_obs_steps, horizon, n_action_steps, noise_shape = 1, 4, 2, None
+    reads_task = False
 
     def predict_chunk(self, observation, noise=None, n_samples=1):
         episode, step = observation["observation.state"][:, -1, 1:].T
@@ -167,6 +168,7 @@ class Biased:
 
     schema = Point.schema
     n_obs_steps, horizon, n_action_steps = 1, 2, 1
+    reads_task = False
 
     def __init__(self, bias=0.15, spread=0.05):
         self.bias, self.spread, self.noise_shape = bias, spread, (self.horizon, 1)

@@ -62,6 +62,32 @@ def test_a_zero_residual_gives_bit_identical_base_rollouts():
             np.testing.assert_array_equal(values, corrected.frames[key])
 
 
+class Listener(Telltale):
+    """A base that keeps what it is told."""
+
+    reads_task = True
+
+    def __init__(self):
+        self.heard = set()
+
+    def predict_chunk(self, observation, noise=None, n_samples=1):
+        self.heard |= set(observation["task"].tolist())
+        return super().predict_chunk(observation, noise, n_samples)
+
+
+def test_a_base_that_reads_an_instruction_is_told_it(tmp_path):
+    env, policy = Scripted(), Listener()
+    env.instructions = ["put it down"] * env.num_envs
+    trainer = make_trainer(env, policy, tmp_path, total_steps=8, warmup_steps=9)
+    trainer.run(evaluate=never)
+    assert policy.heard == {"put it down"}
+    policy.heard.clear()
+    frames = {"observation.state": np.zeros((3, 3), np.float32), "action": np.zeros((3, 1), np.float32)}
+    episode = {**frames, "task": np.array(["pick it up", "pick it up", "put it down"])}
+    demonstrations_to_replay([episode], policy, trainer.units, trainer.config, seed=0)
+    assert policy.heard == {"pick it up", "put it down"}
+
+
 def test_the_warm_up_executes_the_base_policy(tmp_path):
     env, _ = explore(tmp_path)
     episode, t = np.zeros(2), np.zeros(2)
@@ -158,7 +184,8 @@ def test_steps_are_control_steps_and_updates_keep_their_ratio_to_them(tmp_path, 
 def test_a_warm_up_shorter_than_an_n_step_return_waits_for_the_first_one(tmp_path):
     trainer = make_trainer(Point(1), Biased(), tmp_path, warmup_steps=0, n_step=3, total_steps=8, utd=1.0)
     trainer.run(evaluate=never)
-    assert len(trainer.replay) and trainer._updates
+    assert len(trainer.replay)
+    assert trainer._updates
 
 
 def test_the_critics_learn_alone_first(tmp_path, monkeypatch):

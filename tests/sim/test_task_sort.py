@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from world_states import make_state
 
 from robolearn.eval.rollout import run_episodes
+from robolearn.language import words_of
 from robolearn.sim.backends.mujoco import MujocoVecEnv
 from robolearn.sim.experts.scripted import ScriptedExpert
 from robolearn.sim.stages import task_progress
@@ -133,6 +134,27 @@ def test_each_variant_has_its_own_words():
         thing, target = OBJECTS[variant // 2], BINS[variant % 2]
         assert len(set(phrases)) >= 3
         assert all(thing in phrase and target.replace("_", " ") in phrase for phrase in phrases)
+
+
+def test_every_phrase_says_one_thing_only():
+    said = [phrase for phrases in (*SORT.instructions, *SORT.held_out) for phrase in phrases]
+    assert len(set(said)) == len(said)
+
+
+def test_phrasings_that_are_held_out_are_never_drawn_and_have_words_of_their_own():
+    assert len(SORT.held_out) == SORT.n_variants
+    known = {word for phrases in SORT.instructions for phrase in phrases for word in words_of(phrase)}
+    for variant, phrases in enumerate(SORT.held_out):
+        thing, target = OBJECTS[variant // 2], BINS[variant % 2]
+        for phrase in phrases:
+            assert {thing, target.partition("_")[0]} <= set(words_of(phrase))
+            assert set(words_of(phrase)) - known
+    env = MujocoVecEnv("sort", num_envs=64, autoreset=False)
+    env.reset(seed=0)
+    drawn = set(env.instructions)
+    env.close()
+    assert drawn <= {phrase for phrases in SORT.instructions for phrase in phrases}
+    assert not drawn & {phrase for phrases in SORT.held_out for phrase in phrases}
 
 
 def test_the_clean_expert_does_what_it_is_asked_stage_by_stage():
