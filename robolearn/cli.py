@@ -28,7 +28,7 @@ VERB_FLAGS = {
     "quickstart": {"--fast": "toy budgets, a smoke test of the whole chain (budget=fast)"},
     "bench": {
         "--list": "name the benchmarks",
-        "--readme": "rewrite the tables of README.md from the result files",
+        "--readme": "rewrite the tables of README.md and docs/benchmarks.md from the result files",
     },
 }
 
@@ -202,7 +202,7 @@ def _run(verb: str, flags: list[str], overrides: list[str]) -> int:
     command = f"robolearn.commands.{verb.partition(' ')[0].replace('-', '_')}"
     if "--list" in flags or "--readme" in flags:
         bench = importlib.import_module(command)
-        print(bench.overview() if "--list" in flags else bench.update_readme())
+        print(bench.overview() if "--list" in flags else "\n".join(bench.update_documents()))
         return OK
     from omegaconf import OmegaConf
 

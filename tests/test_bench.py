@@ -72,6 +72,18 @@ def test_readme_tables_are_rewritten_and_nothing_else(toy, capsys):
     assert readme.read_text() == once
 
 
+def test_the_page_of_benchmarks_is_filled_too(toy, capsys):
+    (toy / "README.md").write_text("# Title\n")
+    page = toy / "docs/benchmarks.md"
+    page.parent.mkdir()
+    page.write_text("<!-- bench:toy -->\n<!-- /bench -->\n")
+    main(["bench", "toy"])
+    assert main(["bench", "--readme"]) == 0
+    assert "`speed.toy` | 10.0 1/s" in page.read_text()
+    assert (toy / "README.md").read_text() == "# Title\n"
+    assert "docs/benchmarks.md: toy" in capsys.readouterr().out
+
+
 def test_a_readme_without_marks_is_an_error(toy, capsys):
     assert main(["bench", "--readme"]) == 2
     (toy / "README.md").write_text("# Title\n")

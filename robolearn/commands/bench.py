@@ -1,4 +1,4 @@
-"""`robolearn bench`: run a benchmark of `robolearn.bench`, write its result file, fill the README's tables."""
+"""`robolearn bench`: run a benchmark of `robolearn.bench`, write its result file, fill the documents' tables."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from robolearn.eval.results import Result, number, readme_table, replace_text
 
 RESULTS = Path("benchmarks/results")
 README = Path("README.md")
+DOCUMENTS = (README, Path("docs/benchmarks.md"))  # that quote result files
 MARKED = re.compile(r"(<!-- bench:(?P<name>[\w-]+) -->\n).*?(<!-- /bench -->)", re.DOTALL)
 
 
@@ -70,20 +71,22 @@ def overview() -> str:
     return "\n".join(f"{name:<{width}}  {load(name).SUMMARY}" for name in names())
 
 
-def update_readme() -> str:
-    """Rewrite what stands between `<!-- bench:NAME -->` and `<!-- /bench -->`; return what was done.
+def update_documents() -> list[str]:
+    """Rewrite what stands between `<!-- bench:NAME -->` and `<!-- /bench -->`; return what was done, a line each.
 
     Raises:
-        UserError: no README.md here, no markers in it, or a result file is missing.
+        UserError: no README.md here, no markers in any document, or a result file is missing.
     """
     if not README.exists():
         raise UserError("no README.md in this folder: run it in the top folder of the checkout")
-    text = README.read_text(encoding="utf-8")
-    marked = [match["name"] for match in MARKED.finditer(text)]
-    if not marked:
+    texts = {path: path.read_text(encoding="utf-8") for path in DOCUMENTS if path.exists()}
+    marked = {path: [match["name"] for match in MARKED.finditer(text)] for path, text in texts.items()}
+    if not any(marked.values()):
         raise UserError("README.md has no table to fill: mark its place with <!-- bench:NAME --> and <!-- /bench -->")
-    replace_text(README, MARKED.sub(_table, text))
-    return f"README.md: {', '.join(marked)}"
+    filled = {path: MARKED.sub(_table, texts[path]) for path, found in marked.items() if found}
+    for path, text in filled.items():
+        replace_text(path, text)
+    return [f"{path}: {', '.join(marked[path])}" for path in filled]
 
 
 def _narrowed(config: BenchConfig, module: ModuleType) -> dict[str, Any]:
