@@ -1,0 +1,196 @@
+"""The options of the other verbs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from robolearn.config.learning import AlgoConfig, PPOConfig, TrainingConfig
+from robolearn.config.option import option
+from robolearn.config.policies import PolicyConfig
+from robolearn.config.simulation import (
+    EnvConfig,
+    ExpertConfig,
+    PrivilegeConfig,
+    RandomizationConfig,
+    RayConfig,
+    RobotConfig,
+    TaskConfig,
+)
+
+
+@dataclass(kw_only=True)
+class DeploymentConfig:
+    """The control node."""
+
+    control_rate: float = option("commands per second", low=1)
+    inference_deadline: float = option("s into a control step until which its action is still used", low=0)
+    chunk_timeout: float = option("s without a new chunk until the arm holds", low=0)
+    stale_limit: float = option("age in s at which an observation is too old to act on", low=0)
+    domain_id: int | None = option("ROS domain; null takes a free one", low=0, high=232)
+    episodes: int = option("episodes to run", low=1)
+
+
+@dataclass(kw_only=True)
+class CollectConfig:
+    """Collect demonstrations from an expert into a LeRobot v3 dataset."""
+
+    task: TaskConfig
+    robot: RobotConfig
+    env: EnvConfig
+    expert: ExpertConfig
+    randomization: RandomizationConfig
+    ray: RayConfig
+    num_episodes: int = option("episodes to keep", low=1)
+    success_only: bool = option("keep successful episodes only; else all")
+    workers: int = option("processes that simulate, each with env.num_envs worlds; the dataset is the same", low=1)
+    launcher: str = option("who runs the workers: local, or ray for the machines of a Ray cluster")
+    video: bool = option("store what env.cameras see as videos; else as PNG, without loss but larger")
+    language: bool = option("write LeRobot's language columns too: what the robot is doing, said at each frame")
+    seed: int = option("seed of the first episode", low=0)
+    out: str = option("folder of the dataset")
+
+
+@dataclass(kw_only=True)
+class TrainConfig:
+    """Train a policy on a dataset; task, robot and env say where it is evaluated if train.eval_every is given."""
+
+    policy: PolicyConfig
+    train: TrainingConfig
+    task: TaskConfig
+    robot: RobotConfig
+    env: EnvConfig
+    dataset: str = option("folder of a LeRobot v3 dataset")
+    observations: list[str] | None = option("channels that the policy reads; null means all that the dataset has")
+    image_size: list[int] | None = option("[height, width] to which pictures are resized; null leaves them")
+    seed: int = option("seed of weights and batches", low=0)
+    out: str = option("folder of the checkpoint")
+
+
+@dataclass(kw_only=True)
+class FinetuneConfig:
+    """Improve a trained policy by online RL in simulation."""
+
+    task: TaskConfig
+    robot: RobotConfig
+    env: EnvConfig
+    algo: AlgoConfig
+    checkpoint: str = option("folder of the base policy")
+    dataset: str = option("folder of the demonstrations")
+    seed: int = option("seed of weights, batches and episodes", low=0)
+    out: str = option("folder of the result")
+
+
+@dataclass(kw_only=True)
+class TeachConfig:
+    """Train a teacher by PPO in simulation, with privileged actions that a curriculum takes away."""
+
+    task: TaskConfig
+    robot: RobotConfig
+    env: EnvConfig
+    ppo: PPOConfig
+    privilege: PrivilegeConfig
+    seed: int = option("seed of weights, noise and episodes", low=0)
+    out: str = option("folder of the teacher")
+
+
+@dataclass(kw_only=True)
+class EvalConfig:
+    """Measure the success rate of a policy in simulation, with its interval."""
+
+    task: TaskConfig
+    robot: RobotConfig
+    env: EnvConfig
+    ray: RayConfig
+    checkpoint: str = option("folder of the policy")
+    workers: int = option("processes that simulate, each with env.num_envs worlds", low=1)
+    launcher: str = option("who runs the workers: local, or ray for the machines of a Ray cluster")
+    episodes: int = option("episodes", low=1)
+    seed: int = option("seed of the first episode; the same seeds make a paired comparison", low=0)
+    phrasings: str = option("words told to the policy: seen, held_out (of no dataset) or shuffled (another episode's)")
+    instruction: str | None = option("say this in every episode instead; null says what the scene asks for")
+    out: str | None = option("folder of results and film strips; null only prints")
+    video: bool = option("also write a video of the first successful and the first failed episode to `out`")
+
+
+@dataclass(kw_only=True)
+class ExportConfig:
+    """Export a policy as a bundle (ONNX, schema, statistics) and check it against the policy."""
+
+    task: TaskConfig
+    robot: RobotConfig
+    checkpoint: str = option("folder of the policy")
+    out: str = option("folder of the bundle")
+
+
+@dataclass(kw_only=True)
+class DeployConfig:
+    """Run a bundle on an arm through ROS 2; the simulated arm stands in where no other answers."""
+
+    deploy: DeploymentConfig
+    bundle: str = option("folder of the bundle")
+    seed: int = option("seed of the first episode", low=0)
+    out: str = option("folder of the log")
+
+
+@dataclass(kw_only=True)
+class SimArmConfig:
+    """Play the arm's hardware: a MuJoCo arm that publishes and obeys ROS 2 topics."""
+
+    task: TaskConfig
+    robot: RobotConfig
+    rate: float = option("joint states per second", low=1)
+    domain_id: int | None = option("ROS domain; null takes ROS_DOMAIN_ID", low=0, high=232)
+    seed: int = option("seed of the first episode", low=0)
+
+
+@dataclass(kw_only=True)
+class BenchConfig:
+    """Run a comparison and write its result file."""
+
+    name: str = option("benchmark; `robolearn bench --list` names them")
+    out: str | None = option("result file; null means benchmarks/results/<name>.json here")
+    tasks: list[str] | None = option("of `policies`: do the runs of these tasks only; null means all")
+    seeds: list[int] | None = option("of `policies`: do the runs of these seeds only")
+    policies: list[str] | None = option("of `policies`: do these trainings only")
+
+
+@dataclass(kw_only=True)
+class ViewConfig:
+    """Look at a task: in a window where there is a display, else as a video and a film strip."""
+
+    task: TaskConfig
+    robot: RobotConfig
+    env: EnvConfig
+    expert: ExpertConfig
+    actor: str = option("who acts: expert, random or hold")
+    camera: str = option("camera of the video: external or wrist")
+    window: bool = option("open a window where there is a display; false writes a video there too")
+    episodes: int = option("episodes to draw; a window shows one after the other until it is closed", low=1)
+    seed: int = option("seed of the first episode", low=0)
+    out: str = option("folder of the video and the film strip")
+
+
+@dataclass(kw_only=True)
+class QuickstartConfig:
+    """Do the whole job: simulate, learn, refine, export and control the arm through ROS 2."""
+
+    task: TaskConfig
+    robot: RobotConfig
+    env: EnvConfig
+    expert: ExpertConfig
+    policy: PolicyConfig
+    train: TrainingConfig
+    algo: AlgoConfig
+    deploy: DeploymentConfig
+    budget: str = option("full, or fast: toy budgets for a smoke test")
+    num_demos: int = option("demonstrations to collect", low=1)
+    eval_episodes: int = option("episodes of each evaluation", low=1)
+    seed: int = option("seed of everything", low=0)
+    out: str = option("folder of the runs")
+    run: str | None = option("name of the run; null means <task>-seed<seed>")
+    fresh: bool = option("begin anew instead of resuming")
+
+    @property
+    def fast(self) -> bool:
+        """Whether the toy budgets of `--fast` are in force."""
+        return self.budget == "fast"
