@@ -70,7 +70,7 @@ dl {
   font-size: .9rem;
 }
 dt { color: var(--muted); }
-dd { margin: 0; min-width: 0; overflow-wrap: anywhere; }
+dd { margin: 0; min-width: 0; overflow-wrap: anywhere; white-space: pre-line; }
 pre {
   overflow-x: auto; background: var(--soft); border-radius: 6px; padding: .8rem 1rem; margin: .8rem 0 0;
   font: .8rem/1.5 ui-monospace, "SF Mono", Menlo, Consolas, "DejaVu Sans Mono", monospace;
