@@ -24,6 +24,7 @@ class Plan:
         noise: of the script, so that it also shows how to recover.
         steps: updates of the policy.
         batch_size: windows of an update.
+        n_action_steps: executed of a chunk; what is seen of a grasp in the last moment before it matters.
         episodes: of an evaluation.
         folder: where data and policy are kept.
     """
@@ -34,6 +35,7 @@ class Plan:
     noise: float
     steps: int
     batch_size: int
+    n_action_steps: int
     episodes: int
     folder: Path
 
@@ -80,7 +82,9 @@ def judge(plan: Plan, *, phrasings: str = "seen") -> SuccessRate:
     config = build("eval", compose("eval", [f"task={plan.task}", "env=images", "env.threads=1", "checkpoint=none"]))
     env = make_env(config.task, config.robot, config.env)
     try:
-        actor = policy_actor(env, load_policy(plan.folder / "training" / "policy"))
+        policy = load_policy(plan.folder / "training" / "policy")
+        policy.n_action_steps = plan.n_action_steps
+        actor = policy_actor(env, policy)
         tell = teller(phrasings, seen=env.task.instructions, held_out=env.task.held_out)
         return success_rate(evaluate(env, actor, first_seed=REPORT_SEED, episodes=plan.episodes, tell=tell))
     finally:

@@ -17,6 +17,7 @@ PLAN = Plan(
     noise=0.2,
     steps=10_000,
     batch_size=64,
+    n_action_steps=4,
     episodes=200,
     folder=Path("outputs/bench/images"),
 )

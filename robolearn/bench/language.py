@@ -18,6 +18,7 @@ PLAN = Plan(
     noise=0.1,
     steps=10_000,
     batch_size=64,
+    n_action_steps=4,
     episodes=200,
     folder=Path("outputs/bench/language"),
 )
