@@ -24,7 +24,7 @@ class Plan:
         noise: of the script, so that it also shows how to recover.
         steps: updates of the policy.
         batch_size: windows of an update.
-        n_action_steps: executed of a chunk; what is seen of a grasp in the last moment before it matters.
+        n_action_steps: actions executed of a chunk; fewer let the policy look again before the fingers close.
         episodes: of an evaluation.
         folder: where data and policy are kept.
     """
