@@ -63,5 +63,7 @@ def write_video(path: Path, pictures: NDArray[np.uint8], *, fps: int) -> None:
         stream.pix_fmt = PIXEL_FORMAT
         stream.height, stream.width = pictures.shape[1:3]
         for picture in pictures:
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+            # converted here, each anew: the encoder's own converter serves all frames, and now and then gives others
+            frame = av.VideoFrame.from_ndarray(picture, format="rgb24").reformat(format=PIXEL_FORMAT)
+            container.mux(stream.encode(frame))
         container.mux(stream.encode())
