@@ -16,7 +16,9 @@ PIXEL_FORMAT = "yuv420p"
 GROUP = 2  # pictures from one key frame to the next: any frame is decoded from at most one other, as LeRobot wants it
 QUALITY = 18  # constant rate factor, 0 is lossless and 51 the worst; LeRobot's default is 30
 PRESET = "veryfast"
-OPTIONS = {"g": str(GROUP), "bf": "0", "crf": str(QUALITY), "preset": PRESET, "threads": "1"}
+# looking ahead makes x264 write other files of the same pictures now and then, and gains nothing in such short groups
+STEADY = {"threads": "1", "rc-lookahead": "0", "sc_threshold": "0"}
+OPTIONS = {"g": str(GROUP), "bf": "0", "crf": str(QUALITY), "preset": PRESET, **STEADY}
 
 
 def require_encodable(key: str, feature: Feature) -> None:
@@ -63,7 +65,5 @@ def write_video(path: Path, pictures: NDArray[np.uint8], *, fps: int) -> None:
         stream.pix_fmt = PIXEL_FORMAT
         stream.height, stream.width = pictures.shape[1:3]
         for picture in pictures:
-            # converted here, each anew: the encoder's own converter serves all frames, and now and then gives others
-            frame = av.VideoFrame.from_ndarray(picture, format="rgb24").reformat(format=PIXEL_FORMAT)
-            container.mux(stream.encode(frame))
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
         container.mux(stream.encode())
