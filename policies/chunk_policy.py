@@ -26,6 +26,7 @@ from robolearn.policies.backbones.unet import UNet
 from robolearn.policies.chunk_config import ChunkConfig
 from robolearn.policies.encoders import ObservationEncoder
 from robolearn.policies.guidance import Previous
+from robolearn.policies.losses import reduced
 from robolearn.sampling import Model, sample
 
 Backbone = ResidualMLP | UNet | DiT
@@ -136,10 +137,7 @@ class ChunkPolicy(PreTrainedPolicy):
         noise = torch.randn_like(action) if noise is None else noise
         observed = self.observe(batch)
         error, extra = self._errors(self.example(action, observed, noise=noise, time=time), observed)
-        if (pad := batch.get("action_is_pad")) is not None:
-            valid = (~pad).to(error.dtype)
-            error = error * valid / valid.mean()
-        loss = error.mean() if reduction == "mean" else error.mean(dim=1)
+        loss = reduced(error, batch.get("action_is_pad"), reduction)
         if extra is not None:
             loss = loss + extra
         return loss, {"loss": float(loss.detach().mean())}

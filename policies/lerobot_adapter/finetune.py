@@ -23,6 +23,7 @@ from robolearn.policies.lerobot_adapter.vla_files import (
     load_vla_weights,
     policy_snapshot,
 )
+from robolearn.policies.losses import reduced
 from robolearn.policies.serving import WEIGHTS
 from robolearn.schema import Schema
 
@@ -96,10 +97,7 @@ class FinetunedVla(nn.Module):
         tasks = [self._instructions[k] for k in batch["task_index"].tolist()]
         prepared = prepare(self._served.pipelines, frames, tasks, device=batch[ACTION].device)
         error = self.source.errors(prepared, noise=noise, time=time).mean(dim=2)
-        if (pad := batch.get("action_is_pad")) is not None:
-            valid = (~pad).to(error.dtype)
-            error = error * valid / valid.mean()
-        loss = error.mean() if reduction == "mean" else error.mean(dim=1)
+        loss = reduced(error, batch.get("action_is_pad"), reduction)
         return loss, {"loss": float(loss.detach().mean())}
 
     def train(self, mode: bool = True) -> Self:

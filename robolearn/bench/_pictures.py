@@ -71,8 +71,11 @@ def learn(plan: Plan, progress: Callable[[str], None]) -> dict[str, Any]:
     return train(config.policy, config.train, dataset=data, seed=0, out=out, observations=(STATE, *CAMERAS))
 
 
-def judge(plan: Plan, *, phrasings: str = "seen") -> SuccessRate:
-    """Success of the policy on seeds that no training saw, told what to do in these phrasings."""
+def judge(plan: Plan, *, phrasings: str = "seen", n_action_steps: int | None = None) -> SuccessRate:
+    """Success of the policy on seeds that no training saw, told what to do in these phrasings.
+
+    `n_action_steps` of each chunk are executed, the plan's number when None.
+    """
     from robolearn.commands.common import REPORT_SEED, evaluate, policy_actor, success_rate
     from robolearn.commands.worlds import make_env
     from robolearn.compose import build, compose
@@ -83,7 +86,7 @@ def judge(plan: Plan, *, phrasings: str = "seen") -> SuccessRate:
     env = make_env(config.task, config.robot, config.env)
     try:
         policy = load_policy(plan.folder / "training" / "policy")
-        policy.n_action_steps = plan.n_action_steps
+        policy.n_action_steps = plan.n_action_steps if n_action_steps is None else n_action_steps
         actor = policy_actor(env, policy)
         tell = teller(phrasings, seen=env.task.instructions, held_out=env.task.held_out)
         return success_rate(evaluate(env, actor, first_seed=REPORT_SEED, episodes=plan.episodes, tell=tell))

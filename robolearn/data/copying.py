@@ -18,6 +18,7 @@ from robolearn.data.copying_videos import VideoCopier
 from robolearn.data.episode_rows import Row, file_place, statistics_columns, statistics_of
 from robolearn.data.files import write_json
 from robolearn.data.frame_table import write_frames
+from robolearn.data.instructions import write_instructions
 from robolearn.data.raw import RawDataset, is_numeric
 from robolearn.data.reading import flat
 from robolearn.data.statistics import Statistics, aggregate_statistics, channel_statistics, to_json
@@ -209,14 +210,6 @@ class _Copier:
         pq.write_table(rows, path)
         self._open = []
         self._number += 1
-
-
-def write_instructions(root: Path, names: Sequence[str]) -> None:
-    """Write the file of instructions; a frame's `task_index` is the place in them."""
-    import pandas as pd  # LeRobot reads the index back, which only pandas' own metadata marks
-
-    table = pd.DataFrame({"task_index": range(len(names))}, index=pd.Index(names, name="task"))
-    table.to_parquet(root / layout.TASKS)
 
 
 def _rename_column(column: str, names: Mapping[str, str]) -> str:

@@ -26,6 +26,7 @@ from robolearn.data.episode_rows import (
 from robolearn.data.existing import own_schema, require_same_dataset, tidy
 from robolearn.data.files import replacing, write_json
 from robolearn.data.frame_table import frame_table
+from robolearn.data.instructions import write_instructions
 from robolearn.data.language import language_columns
 from robolearn.data.statistics import Statistics, episode_statistics
 from robolearn.data.summary import Summary, lerobot_features, picture_keys
@@ -158,12 +159,7 @@ class DatasetWriter:
         """Give a new instruction its number, on disk first."""
         if task in self._tasks:
             return
-        import pandas as pd  # LeRobot reads the index back, which only pandas' own metadata marks
-
-        names = [*self._tasks, task]
-        table = pd.DataFrame({"task_index": range(len(names))}, index=pd.Index(names, name="task"))
-        with replacing(self.root / layout.TASKS) as path:
-            table.to_parquet(path)
+        write_instructions(self.root, [*self._tasks, task])
         self._tasks[task] = len(self._tasks)
 
     def _bookkeeping(self, length: int, task_index: int) -> dict[str, NDArray[Any]]:

@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+from killing import collect_two_episodes
 
 from robolearn.cli import main
 from robolearn.commands import attempts as attempts_module
@@ -149,16 +150,7 @@ class ForgetfulScenario(attempts_module.Scenario):
 
 def test_a_killed_run_goes_on_to_the_same_dataset(demos, tmp_path, monkeypatch):
     out = tmp_path / "killed"
-    write = collect_module._write
-
-    def kill_before_the_third(writer, *details):
-        if writer.num_episodes == 2:
-            raise KeyboardInterrupt
-        write(writer, *details)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(collect_module, "_write", kill_before_the_third)
-        assert collect(out) == 130
+    collect_two_episodes(monkeypatch, collect, out)
     assert EpisodeDataset.load(out).num_episodes == 2
     assert collect(out) == 0
     same(demos, out)

@@ -6,10 +6,10 @@ import json
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from killing import collect_two_episodes
 from PIL import Image
 
 from robolearn.cli import main
-from robolearn.commands import collect as collect_module
 from robolearn.commands.worlds import make_env
 from robolearn.compose import build, compose
 from robolearn.data import layout
@@ -79,16 +79,7 @@ def test_pictures_do_not_depend_on_workers(filmed, tmp_path):
 
 def test_a_killed_run_goes_on_to_the_same_pictures(filmed, tmp_path, monkeypatch):
     out = tmp_path / "killed"
-    write = collect_module._write
-
-    def kill_before_the_third(writer, *details):
-        if writer.num_episodes == 2:
-            raise KeyboardInterrupt
-        write(writer, *details)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(collect_module, "_write", kill_before_the_third)
-        assert collect(out) == 130
+    collect_two_episodes(monkeypatch, collect, out)
     assert collect(out) == 0
     same(filmed, out)
 

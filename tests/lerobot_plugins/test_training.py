@@ -60,7 +60,7 @@ def train(monkeypatch, out, demos, kind):
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(find_spec("accelerate") is None, reason="lerobot-train needs accelerate")
+@pytest.mark.skipif(find_spec("accelerate") is None, reason="lerobot-train needs accelerate, of the extra `training`")
 @pytest.mark.parametrize("kind", POLICIES)
 def test_a_policy_of_lerobot_train_is_at_home_in_both(kind, demos, tmp_path, monkeypatch, capsys):
     from lerobot.scripts import lerobot_eval

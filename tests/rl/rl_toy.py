@@ -197,3 +197,8 @@ def demonstrations(count):
                 break
         episodes.append({key: np.array(values, np.float32) for key, values in frames.items()})
     return episodes
+
+
+def never(correction):
+    """An evaluation in which no residual ever succeeds."""
+    return 0.0

@@ -12,7 +12,7 @@ from robolearn.sim.backends import robosuite as backend
 from robolearn.sim.backends.robosuite import ROBOTS, TASKS, RobosuiteVecEnv
 from robolearn.sim.backends.robosuite_shim import load_robosuite
 
-pytestmark = pytest.mark.skipif(find_spec("robosuite") is None, reason="robosuite is not installed")
+pytestmark = pytest.mark.skipif(find_spec("robosuite") is None, reason="needs the extra `robosuite`")
 
 
 @cache

@@ -18,7 +18,7 @@ from robolearn.sim.backends.warp import WarpVecEnv
 from robolearn.sim.experts.scripted import ScriptedExpert
 from robolearn.sim.randomization import Randomization
 
-pytestmark = pytest.mark.skipif(find_spec("mujoco_warp") is None, reason="MuJoCo Warp is not installed")
+pytestmark = pytest.mark.skipif(find_spec("mujoco_warp") is None, reason="needs the extra `warp`")
 N = 8
 FREE_SPACE, AT_REST = 1e-5, 5e-5  # rad or m, and m, as the backend's documentation states them
 

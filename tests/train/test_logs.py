@@ -101,7 +101,9 @@ def test_weights_and_biases_goes_on_with_the_same_run(tmp_path, monkeypatch):
     assert run_one.finished
 
 
-@pytest.mark.skipif(importlib.util.find_spec("wandb") is None, reason="wandb is not installed")
+@pytest.mark.skipif(
+    importlib.util.find_spec("wandb") is None, reason="W&B is optional: with `pip install wandb` this runs the real one"
+)
 def test_weights_and_biases_works_offline(tmp_path, monkeypatch):
     monkeypatch.setenv("WANDB_MODE", "offline")
     with open_logs(tmp_path, tensorboard=False, wandb="arm", settings={"seed": 1}) as log:

@@ -57,7 +57,7 @@ def test_devices_are_picked_by_name(monkeypatch):
 @pytest.mark.parametrize("accumulate", [1, 2])
 def test_two_processes_train_like_one(tmp_path, launcher, accumulate):
     if importlib.util.find_spec(launcher[0].partition(".")[0]) is None:
-        pytest.skip(f"{launcher[0]} is not installed")
+        pytest.skip(f"{launcher[0]} is not there: it comes with the extra `training`")
     alone = make_policy()
     run(alone, tmp_path / "alone")
     start(launcher, tmp_path / "two", accumulate)
