@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from robolearn.sim.jit import jit
+from robolearn.jit import jit
 
 Array = NDArray[np.float64]
 

@@ -8,9 +8,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from robolearn.jit import jit
 from robolearn.proprioception import POSE_DIM
 from robolearn.robot import Chain
-from robolearn.sim.jit import jit
 
 Array = NDArray[np.float64]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
@@ -15,7 +16,21 @@ if TYPE_CHECKING:
 
 OWN = ("mujoco", "warp", "isaacgym")  # backends of our tasks
 ADAPTERS = ("robosuite", "gymnasium")  # backends of other people's
-ONLY_OURS = "the backend '{}' has tasks of its own, without {}: use env.backend=mujoco"
+ONLY_OURS = "the backend '{}' has tasks of its own, without {}: give a task of ours and env.backend=mujoco"
+ROBOSUITE = "robosuite/"
+
+
+def backend_of(task: TaskConfig, env: EnvConfig) -> str:
+    """The backend of a task: `env.backend`, but where that is "mujoco" the name may say whose task it is.
+
+    "robosuite/Lift" is robosuite's; a name with a version, as "FetchPickAndPlace-v4", or of a module or namespace is
+    one of Gymnasium. All of them run on MuJoCo.
+    """
+    if env.backend != "mujoco":
+        return env.backend
+    if task.name.startswith(ROBOSUITE):
+        return "robosuite"
+    return "gymnasium" if re.search(r"-v\d+$|[/:]", task.name) else env.backend
 
 
 def make_env(
@@ -34,8 +49,8 @@ def make_env(
         UserError: an unknown name, a robot that cannot reach what the task needs, an impossible range, a backend of
             other people's tasks.
     """
-    if env.backend in ADAPTERS:
-        raise UserError(ONLY_OURS.format(env.backend, "our stages, scripts and arms"))
+    if (backend := backend_of(task, env)) in ADAPTERS:
+        raise UserError(ONLY_OURS.format(backend, "our stages, cameras and arms"))
     from robolearn.sim.randomization import Randomization
 
     ranges = Randomization() if randomization is None else Randomization(**asdict(randomization))
@@ -60,27 +75,40 @@ def make_env(
 
 
 def make_any_env(
-    task: TaskConfig, robot: RobotConfig, env: EnvConfig, *, num_envs: int | None = None
+    task: TaskConfig,
+    robot: RobotConfig,
+    env: EnvConfig,
+    *,
+    num_envs: int | None = None,
+    randomization: RandomizationConfig | None = None,
 ) -> RobotVecEnv | AdaptedVecEnv:
-    """Worlds for a policy, on any backend; the caller resets them, the reward is 1 on success.
+    """Worlds on any backend, for an expert or a policy; the caller resets them, the reward is 1 on success.
 
-    With env.backend=robosuite the task's name is robosuite's, with env.backend=gymnasium it is a registered id.
+    On the backend "robosuite" the task's name is robosuite's, on "gymnasium" it is a registered id, or a task of
+    Meta-World as "Meta-World/assembly-v3"; see `backend_of`. Their worlds take `env.threads` processes.
+
+    Raises:
+        UserError: an unknown name, a missing package, or what only our own tasks have.
     """
-    if env.backend not in ADAPTERS:
-        return make_env(task, robot, env, num_envs=num_envs)
+    backend = backend_of(task, env)
+    if backend not in ADAPTERS:
+        return make_env(task, robot, env, num_envs=num_envs, randomization=randomization)
     if env.cameras:
-        raise UserError(ONLY_OURS.format(env.backend, "our cameras"))
+        raise UserError(ONLY_OURS.format(backend, "our cameras"))
+    if randomization is not None and any(value is not None for value in asdict(randomization).values()):
+        raise UserError(ONLY_OURS.format(backend, "randomization"))
+    worlds = env.num_envs if num_envs is None else num_envs
     settings: dict[str, Any] = {
-        "num_envs": env.num_envs if num_envs is None else num_envs,
-        "processes": env.threads if env.threads > 1 else 0,
+        "num_envs": worlds,
+        "processes": min(env.threads, worlds) if env.threads > 1 else 0,
         "max_episode_steps": task.max_episode_steps,
         "reward": "sparse",
         "autoreset": False,
     }
-    if env.backend == "robosuite":
+    if backend == "robosuite":
         from robolearn.sim.backends.robosuite import RobosuiteVecEnv
 
-        return RobosuiteVecEnv(task.name, robot=robot.name, fps=task.fps, **settings)
+        return RobosuiteVecEnv(task.name.removeprefix(ROBOSUITE), robot=robot.name, fps=task.fps, **settings)
     from robolearn.sim.backends.gymnasium import GymnasiumVecEnv
 
     return GymnasiumVecEnv(task.name, **settings)

@@ -21,7 +21,8 @@ class Quality:
         success: successes out of all attempts, those that were not kept included.
         episodes: demonstrations kept.
         mean_length: control steps of one.
-        joint_jerk: mean squared jerk of an arm joint, rad^2/s^6; None where every episode is too short for it.
+        joint_jerk: mean squared jerk of an arm joint, rad^2/s^6; None where every episode is too short for it, or where
+            nothing names the joints and the tool.
         tool_jerk: mean squared jerk of the point between the fingertips, m^2/s^6; likewise.
         instructions: kept episodes by what was asked for.
         failures: kept episodes by the failure that was provoked, and how many of them succeeded all the same.
@@ -58,11 +59,7 @@ class Quality:
 
 def demonstration_quality(data: EpisodeDataset, *, attempts: int) -> Quality:
     """Quality of what `robolearn collect` kept out of `attempts` attempts; attempts not kept count as failures."""
-    names = data.schema["observation.state"].names
-    arm, at = slice(0, names.index("gripper_width")), names.index("tool_x")
-    states = [data.episode(k)["observation.state"].astype(np.float64) for k in range(data.num_episodes)]
-    joints = mean_squared_jerk([state[:, arm] for state in states], fps=data.schema.fps)
-    tool = mean_squared_jerk([state[:, at : at + 3] for state in states], fps=data.schema.fps)
+    joints, tool = _jerks(data)
     outcomes: dict[str, list[bool]] = {}
     for kind, success in zip(data.columns["failure"], data.columns["success"], strict=True):
         outcomes.setdefault(kind, []).append(success)
@@ -76,6 +73,17 @@ def demonstration_quality(data: EpisodeDataset, *, attempts: int) -> Quality:
         instructions=dict(sorted(Counter(data.tasks).items())),
         failures={kind: SuccessRate.of(values) for kind, values in sorted(outcomes.items())},
     )
+
+
+def _jerks(data: EpisodeDataset) -> tuple[NDArray[np.float64] | None, NDArray[np.float64] | None]:
+    """Mean squared jerk of each joint and of the tool's coordinates."""
+    names = data.schema["observation.state"].names
+    if not {"gripper_width", "tool_x"} <= set(names):
+        return None, None
+    arm, at = slice(0, names.index("gripper_width")), names.index("tool_x")
+    states = [data.episode(k)["observation.state"].astype(np.float64) for k in range(data.num_episodes)]
+    joints = mean_squared_jerk([state[:, arm] for state in states], fps=data.schema.fps)
+    return joints, mean_squared_jerk([state[:, at : at + 3] for state in states], fps=data.schema.fps)
 
 
 def mean_squared_jerk(paths: list[NDArray[np.float64]], *, fps: float) -> NDArray[np.float64] | None:

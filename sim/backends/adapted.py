@@ -25,6 +25,10 @@ class AdaptedVecEnv(VectorEnv[Obs, NDArray[Any], NDArray[Any]]):
     The first episode of world i after a reset with seeds [s_0, s_1, ...] is the one that the environment itself
     gives for the seed s_i, so that it can be compared with anybody's; the seeds of later episodes are drawn from
     s_i, and nothing depends on `num_envs`. An integer seed s means s, s + 1, ...
+
+    Attributes:
+        task_name: what its package calls the task, e.g. "Meta-World/assembly-v3".
+        robot: the arm.
     """
 
     def __init__(
@@ -36,6 +40,8 @@ class AdaptedVecEnv(VectorEnv[Obs, NDArray[Any], NDArray[Any]]):
         reward: str = "sparse",
         success_ends: bool = True,
         autoreset: bool = True,
+        task_name: str,
+        robot: str,
     ) -> None:
         """Make the worlds.
 
@@ -47,6 +53,8 @@ class AdaptedVecEnv(VectorEnv[Obs, NDArray[Any], NDArray[Any]]):
             success_ends: success terminates the episode. Where False only the environment ends it, as its dense
                 reward may need: ending early is no gain where every step pays.
             autoreset: restart finished worlds within the same step; else the caller resets by mask.
+            task_name: what its package calls the task.
+            robot: the arm.
 
         Raises:
             UserError: a number or name that cannot be.
@@ -55,6 +63,7 @@ class AdaptedVecEnv(VectorEnv[Obs, NDArray[Any], NDArray[Any]]):
             raise UserError(f"unknown reward '{reward}'{nearest(reward, REWARDS)}")
         self._pool = make_pool(make, num_worlds=num_envs, processes=processes)
         self.num_envs, self.schema = num_envs, self._pool.schema
+        self.task_name, self.robot = task_name, robot
         self.max_episode_steps = self._pool.max_episode_steps
         self.stage_names: tuple[str, ...] = ("task",)
         self.instructions = [""] * num_envs

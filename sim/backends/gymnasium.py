@@ -14,7 +14,8 @@ from robolearn.errors import UserError
 from robolearn.schema import Schema
 from robolearn.sim.backends.adapted import AdaptedVecEnv
 from robolearn.sim.backends.gymnasium_channels import action_feature, observation_channels
-from robolearn.sim.backends.gymnasium_ids import make_single
+from robolearn.sim.backends.gymnasium_ids import arm_of, is_metaworld_task, make_single
+from robolearn.sim.backends.metaworld_shim import PREFIX
 from robolearn.sim.backends.pool import Outcome
 
 SUCCESS_KEYS = ("is_success", "success")
@@ -28,23 +29,25 @@ class GymnasiumWorld:
     ) -> None:
         """Make the environment."""
         self._env = make_single(env_id, max_episode_steps=max_episode_steps, **make_kwargs)
-        self._name = _words(str(make_kwargs["env_name"])) if "env_name" in make_kwargs else env_id
+        self._bare, self._actions = self._env.unwrapped, self._env.action_space  # wrappers ask each other for them
+        named = "env_name" in make_kwargs or is_metaworld_task(env_id)
+        self._name = _words(str(make_kwargs.get("env_name", env_id))) if named else env_id
         self._channels = observation_channels(self._env.observation_space)
         features = {key: channel.feature for key, channel in self._channels.items()}
-        features["action"] = action_feature(self._env.action_space, env_id)
+        features["action"] = action_feature(self._actions, env_id, arm_of(env_id)[1])
         self.schema = Schema(features, self._control_rate(env_id) if fps is None else fps)
         self.max_episode_steps = self._time_limit(env_id)
 
     def reset(self, seed: int) -> Outcome:
         """See `robolearn.sim.backends.pool.World.reset`."""
         # some wrappers draw from the environment's generator before they pass the seed on
-        self._env.unwrapped.np_random = seeding.np_random(seed)[0]
+        self._bare.np_random = seeding.np_random(seed)[0]
         observation, info = self._env.reset(seed=seed)
         return self._outcome(observation, success=_told_success(info) or False)
 
     def step(self, action: NDArray[np.float64]) -> Outcome:
         """See `robolearn.sim.backends.pool.World.step`."""
-        space = self._env.action_space
+        space = self._actions
         observation, gained, terminated, truncated, info = self._env.step(
             action.reshape(space.shape).astype(space.dtype)
         )
@@ -59,7 +62,7 @@ class GymnasiumWorld:
         self._env.close()
 
     def _outcome(self, observation: Any, *, success: bool, **rest: Any) -> Outcome:
-        said = getattr(self._env.unwrapped, "task_description", None)
+        said = getattr(self._bare, "task_description", None)
         return Outcome(
             {key: channel.read(observation) for key, channel in self._channels.items()},
             said if isinstance(said, str) else self._name,
@@ -69,7 +72,7 @@ class GymnasiumWorld:
         )
 
     def _control_rate(self, env_id: str) -> int:
-        dt = getattr(self._env.unwrapped, "dt", None)
+        dt = getattr(self._bare, "dt", None)
         rate = 1 / dt if isinstance(dt, int | float) and dt > 0 else self._env.metadata.get("render_fps")
         if rate is None:
             raise UserError(f"'{env_id}' does not say how often it is controlled: give fps, in Hz")
@@ -88,7 +91,7 @@ def _told_success(info: dict[str, Any]) -> bool | None:
 
 def _words(name: str) -> str:
     """Meta-World's "pick-place-v3" as an instruction: "pick place"."""
-    return re.sub(r"-v\d+$", "", name).replace("-", " ")
+    return re.sub(r"-v\d+$", "", name.rpartition("/")[2]).replace("-", " ")
 
 
 def GymnasiumVecEnv(  # noqa: N802 (a constructor: users look for it by this name)
@@ -106,7 +109,7 @@ def GymnasiumVecEnv(  # noqa: N802 (a constructor: users look for it by this nam
     """A registered Gymnasium environment as a `robolearn.protocols.VecEnv`.
 
         GymnasiumVecEnv("FetchPickAndPlace-v4", num_envs=8, processes=2)
-        GymnasiumVecEnv("Meta-World/MT1", env_name="pick-place-v3", num_envs=8)
+        GymnasiumVecEnv("Meta-World/pick-place-v3", num_envs=8)  # of "Meta-World/MT1", with less around it
 
     Channels: see `robolearn.sim.backends.gymnasium_channels`; components are numbered and have the unit "1", since
     Gymnasium's spaces say neither names nor units.
@@ -128,13 +131,13 @@ def GymnasiumVecEnv(  # noqa: N802 (a constructor: users look for it by this nam
         reward: "dense" (the environment's own, whatever it is) or "sparse" (1 on success).
         success_ends: success terminates the episode, also where the environment would go on.
         autoreset: restart finished worlds within the same step; else the caller resets by mask.
-        **make_kwargs: for the environment. Meta-World's `seed`, which draws its goals, is 0 unless given: without
+        **make_kwargs: for the environment. Meta-World's `seed`, which draws its 50 goals, is 0 unless given: without
             one each world would have goals of its own.
 
     Raises:
         UserError: unknown id, missing package, actions that are no bounded box, or no control rate or time limit.
     """
-    if env_id.startswith("Meta-World/"):
+    if env_id.startswith(PREFIX):
         make_kwargs = {"seed": 0, **make_kwargs}
     make = partial(GymnasiumWorld, env_id, fps=fps, max_episode_steps=max_episode_steps, make_kwargs=make_kwargs)
     return AdaptedVecEnv(
@@ -144,4 +147,6 @@ def GymnasiumVecEnv(  # noqa: N802 (a constructor: users look for it by this nam
         reward=reward,
         success_ends=success_ends,
         autoreset=autoreset,
+        task_name=env_id,
+        robot=arm_of(env_id)[0],
     )

@@ -34,7 +34,8 @@ class Channel:
         parts = [_entry(observation, path) for path in self.paths]
         if self.feature.dtype == "image":
             return np.asarray(parts[0], np.uint8)
-        return np.concatenate([np.ravel(part) for part in parts]).astype(np.float32)
+        flat = [np.ravel(part) for part in parts]
+        return (flat[0] if len(flat) == 1 else np.concatenate(flat)).astype(np.float32)  # a copy
 
 
 def observation_channels(space: spaces.Space[Any]) -> dict[str, Channel]:
@@ -60,8 +61,8 @@ def observation_channels(space: spaces.Space[Any]) -> dict[str, Channel]:
     return channels
 
 
-def action_feature(space: spaces.Space[Any], env_id: str) -> Feature:
-    """Channel `action` of an action space, flattened.
+def action_feature(space: spaces.Space[Any], env_id: str, names: tuple[str, ...] | None = None) -> Feature:
+    """Channel `action` of an action space, flattened; its components are numbered where nobody knows their `names`.
 
     Raises:
         UserError: it is no box of real numbers, or it has no bounds.
@@ -73,7 +74,8 @@ def action_feature(space: spaces.Space[Any], env_id: str) -> Feature:
             f"the actions of '{env_id}' have no bounds: wrap it in gymnasium.wrappers.RescaleAction or ClipAction "
             "with finite ones, and register that"
         )
-    names = tuple(f"action_{i}" for i in range(int(np.prod(space.shape))))
+    if names is None:
+        names = tuple(f"action_{i}" for i in range(int(np.prod(space.shape))))
     low, high = (tuple(np.ravel(bound).tolist()) for bound in (space.low, space.high))
     return Feature("float32", (len(names),), names, ("1",) * len(names), "action", low, high)
 

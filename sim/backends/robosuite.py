@@ -16,6 +16,7 @@ from robolearn.sim.backends.adapted import AdaptedVecEnv
 from robolearn.sim.backends.pool import Outcome
 from robolearn.sim.backends.robosuite_shim import load_robosuite
 
+PREFIX = "robosuite/"  # of its tasks' names, where they stand beside others
 TASKS = {  # name in robosuite: what it asks for
     "Lift": "lift the cube",
     "Stack": "put the red cube on the green cube",
@@ -185,6 +186,7 @@ def RobosuiteVecEnv(  # noqa: N802 (a constructor: users look for it by this nam
     """
     if task not in TASKS:
         raise UserError(f"unknown robosuite task '{task}'{nearest(task, TASKS)}")
+    robot = next((name for name in ROBOTS if name.lower() == robot.lower()), robot)  # our "panda" is their "Panda"
     if robot not in ROBOTS:
         raise UserError(f"unknown robosuite robot '{robot}'{nearest(robot, ROBOTS)}")
     if fps < 1 or abs(round(1 / (fps * TIMESTEP)) * fps * TIMESTEP - 1) > 1e-6:
@@ -198,4 +200,6 @@ def RobosuiteVecEnv(  # noqa: N802 (a constructor: users look for it by this nam
     make = partial(
         RobosuiteWorld, task, robot=robot, fps=fps, max_episode_steps=max_episode_steps, hard_reset=hard_reset
     )
-    return AdaptedVecEnv(make, num_envs=num_envs, processes=processes, **options)
+    return AdaptedVecEnv(
+        make, num_envs=num_envs, processes=processes, task_name=f"{PREFIX}{task}", robot=robot.lower(), **options
+    )

@@ -5,7 +5,7 @@ in MuJoCo and OpenGL), so that the ray's parameter is the depth along the optica
 rectangle of pixels that can see it. In the geom's frame, point and direction of the rays are linear in x and y, and
 the intersections are formulas without branches (`_sphere`, `_box`, ...), which become vector instructions.
 
-The compiled code is kept with this file's date, hence all of it is in one file; see `robolearn.sim.jit`.
+The compiled code is kept with this file's date, hence all of it is in one file; see `robolearn.jit`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from robolearn.sim.jit import jit
+from robolearn.jit import jit
 from robolearn.sim.raycast.arrays import F32, F64, I32, U8, Paint, Shapes, Sight, View, Work
 
 PLANE, SPHERE, CAPSULE, ELLIPSOID, CYLINDER, BOX = 0, 2, 3, 4, 5, 6  # mjtGeom

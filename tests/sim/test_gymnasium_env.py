@@ -236,35 +236,6 @@ def test_an_environment_that_draws_before_it_seeds_repeats_its_episodes():
     assert (first[:, 2:] != other[:, 2:]).all()
 
 
-class MetaEnv(GoalEnv):
-    """Takes what Meta-World's environments take; its goals are drawn from `seed` when it is made."""
-
-    def __init__(self, env_name, seed=None):
-        super().__init__()
-        self.task_description = None
-        self.goals = np.random.default_rng(seed).uniform(size=2)
-
-    def reset(self, *, seed=None, options=None):
-        observation, info = super().reset(seed=seed)
-        self.task_description = None
-        return observation | {"desired_goal": self.goals}, info
-
-
-gymnasium.register("Meta-World/Fake-v0", entry_point=MetaEnv, max_episode_steps=50)
-
-
-def test_meta_world_s_goals_are_the_same_in_every_world():
-    def goals(**options):
-        env = GymnasiumVecEnv("Meta-World/Fake-v0", env_name="pick-place-v3", num_envs=2, **options)
-        observation, _ = env.reset(seed=0)
-        assert env.instructions == ["pick place"] * 2
-        return observation["observation.environment_state"][:, 2:]
-
-    assert (goals()[0] == goals()[1]).all()
-    assert (goals() == goals(seed=0)).all()
-    assert (goals() != goals(seed=1)).all()
-
-
 def test_processes_do_not_matter():
     here = GymnasiumVecEnv("Pendulum-v1", num_envs=3, max_episode_steps=6, autoreset=False)
     there = GymnasiumVecEnv("Pendulum-v1", num_envs=3, processes=2, max_episode_steps=6, autoreset=False)
@@ -322,7 +293,13 @@ def test_a_mistake_is_explained(env_id, options, sentence):
 
 
 @pytest.mark.parametrize(
-    ("env_id", "distribution"), [("Meta-World/MT1", "metaworld"), ("FetchReach-v4", "gymnasium-robotics")]
+    ("env_id", "distribution"),
+    [
+        ("Meta-World/MT1", "metaworld"),
+        ("Meta-World/assembly-v3", "metaworld"),
+        ("FetchReach-v4", "gymnasium-robotics"),
+        ("AdroitHandDoor-v1", "gymnasium-robotics"),
+    ],
 )
 def test_a_package_that_is_not_installed_is_named(env_id, distribution, monkeypatch):
     monkeypatch.setitem(sys.modules, distribution.replace("-", "_"), None)

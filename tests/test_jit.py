@@ -2,7 +2,7 @@ import numba
 import pytest
 from numba.core.caching import CacheImpl
 
-from robolearn.sim.jit import jit
+from robolearn.jit import jit
 
 
 def double(value):

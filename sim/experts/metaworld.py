@@ -1,0 +1,32 @@
+"""Meta-World's own scripted policies."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from robolearn.schema import Schema
+
+Array = NDArray[np.float64]
+HAND = slice(0, 3)  # of the observation: position of the hand, m
+
+
+def metaworld(task: str, schema: Schema) -> Callable[[Mapping[str, Array], Array], Array]:
+    """Script of "Meta-World/<name>"; all fifty tasks have one.
+
+    Its steps are clipped to the largest as the environment does; the noise comes on top of that.
+    """
+    from metaworld.policies import ENV_POLICY_MAP
+
+    policies: dict[str, Any] = ENV_POLICY_MAP
+    policy = policies[task.partition("/")[2]]()
+
+    def act(scene: Mapping[str, Array], aim: Array) -> Array:
+        seen = scene["observation.state"].copy()
+        seen[HAND] -= aim
+        return np.clip(policy.get_action(seen), -1.0, 1.0).astype(np.float64)
+
+    return act
