@@ -27,6 +27,9 @@ class ChunkActor:
 
     The starting noise of each chunk comes from a generator of the world's own, seeded at its reset, so
     that an episode does not depend on its neighbours.
+
+    Attributes:
+        planned: the worlds for which the last action was the first of a new chunk, in the order of the policy's batch.
     """
 
     def __init__(self, policy: Policy, num_envs: int, correction: Correction | None = None) -> None:
@@ -42,6 +45,7 @@ class ChunkActor:
         self._history: dict[str, NDArray[Any]] = {}
         self._told = [""] * num_envs
         self._rng = [np.random.default_rng(0) for _ in range(num_envs)]
+        self.planned: NDArray[np.intp] = np.arange(0)
 
     def reset(self, seeds: Sequence[int], mask: NDArray[np.bool_] | None = None) -> None:
         """Forget history and queue of the masked worlds (all when None); `seeds` one per world."""
@@ -50,6 +54,10 @@ class ChunkActor:
         self._used[chosen] = self._valid[chosen]
         for i in np.flatnonzero(chosen):
             self._rng[i] = np.random.default_rng(seeds[i])
+
+    def replan(self) -> None:
+        """Drop what is left of every world's chunk; history and noise go on."""
+        self._used[:] = self._valid
 
     def base_action(self, observation: Observation, ids: NDArray[np.intp] | None = None) -> NDArray[np.float32]:
         """Take a new frame [num_envs, ...] and return the base policy's action for this control step.
@@ -63,9 +71,9 @@ class ChunkActor:
         """
         chosen = np.arange(self.num_envs) if ids is None else ids
         self._remember(observation, chosen)
-        stale = chosen[self._used[chosen] >= self._valid[chosen]]
-        if stale.size:
-            self._plan(stale)
+        self.planned = chosen[self._used[chosen] >= self._valid[chosen]]
+        if self.planned.size:
+            self._plan(self.planned)
         action = self._chunk[chosen, self._used[chosen]]
         self._used[chosen] += 1
         return action
@@ -86,6 +94,11 @@ class ChunkActor:
         steps = self._used[:, None] + np.arange(rest)
         plan = self._chunk[np.arange(self.num_envs)[:, None], steps]
         return np.concatenate((first[:, None], plan), axis=1)
+
+    def read(self) -> dict[str, NDArray[Any]]:
+        """What the policy reads at the moment, [num_envs, n_obs_steps, ...]; the arrays change with the next frame."""
+        told = {TASK: np.array(self._told)} if self.policy.reads_task else {}
+        return {**self._history, **told}
 
     def _remember(self, observation: Mapping[str, NDArray[Any]], ids: NDArray[np.intp]) -> None:
         n = self.policy.n_obs_steps
@@ -108,9 +121,7 @@ class ChunkActor:
         noise = None
         if (shape := self.policy.noise_shape) is not None:
             noise = np.stack([self._rng[i].standard_normal(shape, np.float32) for i in ids])
-        observation = {key: past[ids] for key, past in self._history.items()}
-        if self.policy.reads_task:
-            observation[TASK] = np.array([self._told[i] for i in ids])
+        observation = {key: values[ids] for key, values in self.read().items()}
         chunk = self.policy.predict_chunk(observation, noise)
         self._chunk[ids] = chunk.values
         self._valid[ids] = self.policy.n_action_steps if chunk.n_valid is None else chunk.n_valid

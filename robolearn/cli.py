@@ -50,10 +50,15 @@ EXAMPLES = {
         "robolearn teach task=edge_grasp",
         "robolearn teach task=stack privilege=none ppo.reward=dense out=outputs/plain",
     ),
-    "finetune": ("robolearn finetune checkpoint=outputs/policy dataset=outputs/demos algo.total_steps=100000",),
+    "finetune": (
+        "robolearn finetune checkpoint=outputs/policy dataset=outputs/demos algo.total_steps=100000",
+        "robolearn finetune algo=noise_steering checkpoint=outputs/policy dataset=outputs/demos out=outputs/steered",
+        "robolearn finetune checkpoint=outputs/policy dataset=outputs/demos launcher=ray actors=4",
+    ),
     "eval": (
         "robolearn eval checkpoint=outputs/policy",
         "robolearn eval checkpoint=outputs/policy episodes=500",
+        "robolearn eval checkpoint=outputs/guided candidates=16",
     ),
     "export": ("robolearn export checkpoint=outputs/finetuned out=outputs/bundle",),
     "deploy": (

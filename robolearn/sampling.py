@@ -80,7 +80,7 @@ def ddim(
     """
     x = noise
     for time, alpha, after in zip(times, alphas[:-1], alphas[1:], strict=True):
-        clean, epsilon = _estimates(x, denoiser(x, time), alpha, prediction=prediction, clip=clip)
+        clean, epsilon = estimates(x, denoiser(x, time), alpha, prediction=prediction, clip=clip)
         x = math.sqrt(after) * clean + math.sqrt(1 - after) * epsilon
     return x
 
@@ -106,7 +106,7 @@ def ddpm(
     """
     x = noise[:, 0]
     for k, (time, alpha, after) in enumerate(zip(times, alphas[:-1], alphas[1:], strict=True)):
-        clean, _ = _estimates(x, denoiser(x, time), alpha, prediction=prediction, clip=clip)
+        clean, _ = estimates(x, denoiser(x, time), alpha, prediction=prediction, clip=clip)
         kept = alpha / after
         share = math.sqrt(after) * (1 - kept) / (1 - alpha)
         x = share * clean + math.sqrt(kept) * (1 - after) / (1 - alpha) * x
@@ -115,9 +115,17 @@ def ddpm(
     return x
 
 
-def _estimates(x: Any, predicted: Any, alpha: float, *, prediction: str, clip: float | None) -> tuple[Any, Any]:
-    """Return the clean chunk, clipped, and the noise that a prediction from x stands for."""
-    signal, spread = math.sqrt(alpha), math.sqrt(1 - alpha)
+def estimates(x: Any, predicted: Any, alpha: Any, *, prediction: str, clip: float | None) -> tuple[Any, Any]:
+    """Return the clean chunk, clipped, and the noise that a prediction from x stands for.
+
+    Args:
+        x: noisy chunks [B, ...].
+        predicted: of what the denoiser is asked for, likewise.
+        alpha: cumulative product of 1 - beta, one for all or an array that fits x.
+        prediction: see `ddim`; also the rest.
+        clip: see there.
+    """
+    signal, spread = alpha**0.5, (1 - alpha) ** 0.5
     if prediction == "epsilon":
         clean, epsilon = (x - spread * predicted) / signal, predicted
     else:

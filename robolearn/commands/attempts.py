@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Generator, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from robolearn.commands.experts import make_expert
-from robolearn.commands.worlds import make_env
+from robolearn.commands.experts import expert_folder, make_expert
+from robolearn.commands.worlds import make_any_env
 from robolearn.config import EnvConfig, ExpertConfig, RandomizationConfig, RobotConfig, TaskConfig
 from robolearn.eval.rollout import Actor, Episode, run_episodes
 from robolearn.launch.episodes import pack, unpack
@@ -17,6 +16,7 @@ from robolearn.launch.job import Folder, Work
 from robolearn.launch.launcher import Launcher, seed_blocks
 
 if TYPE_CHECKING:
+    from robolearn.sim.backends.adapted import AdaptedVecEnv
     from robolearn.sim.vec_env import RobotVecEnv
 
 
@@ -30,9 +30,9 @@ class Scenario:
     expert: ExpertConfig
     randomization: RandomizationConfig | None = None
 
-    def make(self) -> tuple[RobotVecEnv, Actor]:
+    def make(self) -> tuple[RobotVecEnv | AdaptedVecEnv, Actor]:
         """Worlds, and the expert that acts in them."""
-        env = make_env(self.task, self.robot, self.env, randomization=self.randomization)
+        env = make_any_env(self.task, self.robot, self.env, randomization=self.randomization)
         return env, make_expert(env, self.expert)
 
 
@@ -42,11 +42,11 @@ class Attempts:
 
     Attributes:
         scenario: what to record.
-        teacher: the folder of its expert, if it has one.
+        folder: of its expert, if it has one.
     """
 
     scenario: Scenario
-    teacher: Folder | None
+    folder: Folder | None
 
     @contextmanager
     def open(self) -> Iterator[Work]:
@@ -57,10 +57,10 @@ class Attempts:
         finally:
             env.close()
 
-    def _make(self) -> tuple[RobotVecEnv, Actor]:
-        if self.teacher is None:
+    def _make(self) -> tuple[RobotVecEnv | AdaptedVecEnv, Actor]:
+        if self.folder is None:
             return self.scenario.make()
-        with self.teacher.here() as folder:
+        with self.folder.here() as folder:
             expert = replace(self.scenario.expert, checkpoint=str(folder))
             return replace(self.scenario, expert=expert).make()
 
@@ -76,8 +76,8 @@ def attempt(scenario: Scenario, *, first_seed: int, wanted: int, launcher: Launc
     """
     if not launcher.alone:  # workers fill the cores
         scenario = replace(scenario, env=replace(scenario.env, threads=1))
-    checkpoint = scenario.expert.checkpoint
-    job = Attempts(scenario, None if checkpoint is None else launcher.folder(Path(checkpoint)))
+    folder = expert_folder(scenario.expert)
+    job = Attempts(scenario, None if folder is None else launcher.folder(folder))
     blocks = seed_blocks(first_seed, wanted=wanted, num_envs=scenario.env.num_envs, workers=launcher.workers)
     with closing(launcher.map(job, blocks)) as results:
         for result in results:

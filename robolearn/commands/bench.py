@@ -20,6 +20,7 @@ from robolearn.eval.results import Result, number, readme_table, replace_text
 RESULTS = Path("benchmarks/results")
 README = Path("README.md")
 DOCUMENTS = (README, Path("docs/benchmarks.md"))  # that quote result files
+NARROWING = ("tasks", "seeds", "policies", "only", "algorithms", "budget")  # options that only some benchmarks have
 MARKED = re.compile(r"(<!-- bench:(?P<name>[\w-]+) -->\n).*?(<!-- /bench -->)", re.DOTALL)
 
 
@@ -91,7 +92,7 @@ def update_documents() -> list[str]:
 
 def _narrowed(config: BenchConfig, module: ModuleType) -> dict[str, Any]:
     """What was given of those options that only some benchmarks have."""
-    given = {name: getattr(config, name) for name in ("tasks", "seeds", "policies")}
+    given = {name: getattr(config, name) for name in NARROWING}
     given = {name: value for name, value in given.items() if value is not None}
     if unknown := given.keys() - inspect.signature(module.run).parameters.keys():
         raise UserError(f"`bench {config.name}` has no option '{min(unknown)}': leave it out")

@@ -19,6 +19,8 @@ from robolearn.launch.launcher import HERE, Launcher
 
 if TYPE_CHECKING:
     from robolearn.data.writer import DatasetWriter
+    from robolearn.sim.backends.adapted import AdaptedVecEnv
+    from robolearn.sim.vec_env import RobotVecEnv
 
 FRUITLESS = 500  # attempts without a success after which the expert is given up
 
@@ -71,6 +73,7 @@ def collect(
     env, expert = replace(scenario, env=replace(scenario.env, num_envs=1, threads=1)).make()
     env.close()
     require_writable(env.schema, video=video)
+    sentences = _sentences(env) if language else ()
     if success_only and scenario.expert.failure is not None:
         raise UserError(f"expert.failure={scenario.expert.failure} is there to fail: add success_only=false")
     settings = {
@@ -85,9 +88,9 @@ def collect(
     writer = DatasetWriter(
         out,
         env.schema,
-        robot_type=scenario.robot.name,
+        robot_type=_robot_type(env, scenario),
         stage_names=env.stage_names,
-        stage_sentences=[stage.sentence for stage in env.task.stages] if language else (),
+        stage_sentences=sentences,
         video=video,
     )
     if writer.num_episodes < num_episodes:
@@ -99,6 +102,21 @@ def collect(
     quality = demonstration_quality(data, attempts=data.columns["seed"][-1] + 1 - seed)
     save_result(out / "collect.json", quality.to_dict())
     return quality
+
+
+def _robot_type(env: RobotVecEnv | AdaptedVecEnv, scenario: Scenario) -> str:
+    from robolearn.sim.backends.adapted import AdaptedVecEnv
+
+    return env.robot if isinstance(env, AdaptedVecEnv) else scenario.robot.name
+
+
+def _sentences(env: RobotVecEnv | AdaptedVecEnv) -> list[str]:
+    """What the robot does in each stage."""
+    from robolearn.sim.backends.adapted import AdaptedVecEnv
+
+    if isinstance(env, AdaptedVecEnv):
+        raise UserError(f"language=true says what is done in each stage, and '{env.task_name}' has none")
+    return [stage.sentence for stage in env.task.stages]
 
 
 def _fill(

@@ -17,12 +17,12 @@ from robolearn.data.files import write_json
 from robolearn.errors import UserError
 from robolearn.eval.metrics import SuccessRate
 from robolearn.eval.rollout import Actor, Episode, Tell, run_episodes
-from robolearn.protocols import VecEnv
+from robolearn.protocols import Policy, VecEnv
 from robolearn.schema import Schema
 
 if TYPE_CHECKING:
     from robolearn.policies.serving import TorchPolicy
-    from robolearn.rl.correction import ResidualCorrection
+    from robolearn.rl.interaction import Acting
 
 # seeds of evaluation lie beyond those of collection and learning, which count up from small numbers or are drawn
 # above 2**32; those that choose when to stop are not those that are reported
@@ -44,22 +44,31 @@ def policy_folder(checkpoint: Path) -> Path:
     return checkpoint
 
 
-def load_checkpoint(folder: Path, task_schema: Schema | None = None) -> tuple[TorchPolicy, ResidualCorrection | None]:
-    """A policy and, where the folder holds one, its residual.
+def load_base(folder: Path, task_schema: Schema | None = None) -> TorchPolicy:
+    """The policy of a folder alone, without what fine-tuning put on top of it; see `load_checkpoint`."""
+    from robolearn.policies.serving import load_policy
+
+    folder = policy_folder(folder)
+    return load_policy(folder, _training_schema(folder) or task_schema)
+
+
+def load_checkpoint(folder: Path, task_schema: Schema | None = None, *, candidates: int | None = None) -> Acting:
+    """A policy and what fine-tuning put on top of it, if anything.
 
     Args:
         folder: of the policy; also one that LeRobot's trainer wrote.
         task_schema: channels of the task that it is for, in case that LeRobot trained it on data that are gone.
+        candidates: chunks from which a critic chooses, where one does; as trained when None.
 
     Raises:
-        UserError: the folder is no checkpoint, or one of another policy.
+        UserError: the folder is no checkpoint, or one of another policy; nothing chooses between candidates.
     """
-    folder = policy_folder(folder)
-    from robolearn.policies.serving import load_policy
-    from robolearn.rl.correction import Units, load_residual
+    from robolearn.rl.refinement import load_refinement
+    from robolearn.rl.units import Units
 
-    policy = load_policy(folder, _training_schema(folder) or task_schema)
-    return policy, load_residual(folder, Units(policy.normalizer, policy.schema.observation_keys))
+    policy = load_base(folder, task_schema)
+    units = Units(policy.normalizer, policy.schema)
+    return load_refinement(policy_folder(folder), policy, units, candidates=candidates)
 
 
 def _training_schema(folder: Path) -> Schema | None:
@@ -95,14 +104,28 @@ def evaluate(
         )
 
 
-def policy_actor(env: VecEnv, policy: TorchPolicy, correction: Correction | None = None) -> ChunkActor:
+def policy_actor(env: VecEnv, policy: Policy, correction: Correction | None = None) -> ChunkActor:
     """A policy that acts in all worlds of `env`.
 
     Raises:
+        UserError: the policy reads a camera that the worlds lack, or has pictures of another size.
         SchemaError: the policy reads or emits other channels than the environment has.
     """
+    _require_cameras(env.schema, policy.schema)
     policy.schema.require_same(env.schema.select(policy.schema), what="the simulated task")
     return ChunkActor(policy, env.num_envs, correction)
+
+
+def _require_cameras(offered: Schema, wanted: Schema) -> None:
+    shapes = {key: wanted[key].shape for key in wanted.observation_keys if len(wanted[key].shape) == 3}
+    for key, shape in shapes.items():
+        if key in offered.features and offered[key].shape == shape:
+            continue
+        names = ",".join(name.rpartition(".")[2] for name in shapes)
+        raise UserError(
+            f"the policy reads pictures '{key}' of {shape[1]} x {shape[0]} pixels, which the simulated task does not "
+            f"have: give env.cameras=[{names}] env.image_size={shape[0]}"
+        )
 
 
 def success_rate(episodes: Sequence[Episode]) -> SuccessRate:

@@ -20,7 +20,7 @@ from robolearn.commands.common import (
     use_one_thread,
 )
 from robolearn.commands.strips import save_strips
-from robolearn.commands.worlds import OWN, make_any_env, make_env
+from robolearn.commands.worlds import OWN, backend_of, make_any_env, make_env
 from robolearn.config import EnvConfig, EvalConfig, RobotConfig, TaskConfig
 from robolearn.errors import UserError
 from robolearn.eval.instructions import teller
@@ -41,6 +41,7 @@ class Trials:
         checkpoint: the policy's folder.
         record: whether frames and poses are kept.
         phrasings, instruction: what the policy is told; see `robolearn.eval.instructions.teller`.
+        candidates: see `robolearn.commands.common.load_checkpoint`.
     """
 
     task: TaskConfig
@@ -50,6 +51,7 @@ class Trials:
     record: bool
     phrasings: str
     instruction: str | None
+    candidates: int | None
 
     @contextmanager
     def open(self) -> Iterator[Work]:
@@ -57,7 +59,7 @@ class Trials:
         use_one_thread()
         env = make_any_env(self.task, self.robot, self.env)
         with self.checkpoint.here() as folder:
-            policy, correction = load_checkpoint(folder, env.schema)
+            policy, correction = load_checkpoint(folder, env.schema, candidates=self.candidates)
         tell = _teller(env, self.phrasings, self.instruction, policy)
         actor = policy_actor(env, policy, correction)
         try:
@@ -82,7 +84,7 @@ def run(config: EvalConfig) -> None:
 def _here(config: EvalConfig) -> list[Episode]:
     use_one_thread()
     env = make_any_env(config.task, config.robot, config.env)
-    policy, correction = load_checkpoint(Path(config.checkpoint), env.schema)
+    policy, correction = load_checkpoint(Path(config.checkpoint), env.schema, candidates=config.candidates)
     tell = _teller(env, config.phrasings, config.instruction, policy)
     actor = policy_actor(env, policy, correction)
     episodes = evaluate(
@@ -110,6 +112,7 @@ def _launched(config: EvalConfig, launcher: Launcher) -> list[Episode]:
         record=config.out is not None,
         phrasings=config.phrasings,
         instruction=config.instruction,
+        candidates=config.candidates,
     )
     blocks = seed_blocks(config.seed, wanted=config.episodes, num_envs=env.num_envs, workers=launcher.workers)
     results = launcher.map(job, _until(config.seed + config.episodes, blocks))
@@ -150,7 +153,7 @@ def _write(config: EvalConfig, out: Path, episodes: list[Episode]) -> None:
     ]
     told = {"phrasings": config.phrasings, "instruction": config.instruction}
     save_result(out / "episodes.json", {"checkpoint": config.checkpoint, **told, "episodes": outcomes})
-    if config.env.backend in OWN:
+    if backend_of(config.task, config.env) in OWN:
         env = make_env(config.task, config.robot, config.env, num_envs=1)
         for path in save_strips(out, env, episodes, video=config.video):
             console.print(f"picture {path}")

@@ -6,27 +6,36 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from robolearn.commands.common import use_one_thread
+from robolearn.commands.common import load_checkpoint, policy_actor, policy_folder, use_one_thread
 from robolearn.config import ExpertConfig
 from robolearn.errors import UserError, nearest
 from robolearn.eval.rollout import Actor
 
 if TYPE_CHECKING:
+    from robolearn.sim.backends.adapted import AdaptedVecEnv
     from robolearn.sim.vec_env import RobotVecEnv
 
+    Worlds = RobotVecEnv | AdaptedVecEnv
 
-def scripted(env: RobotVecEnv, config: ExpertConfig) -> Actor:
+
+def scripted(env: Worlds, config: ExpertConfig) -> Actor:
     """The script of the task, failing on purpose if asked."""
+    from robolearn.sim.backends.adapted import AdaptedVecEnv
+    from robolearn.sim.experts.adapted import AdaptedExpert
     from robolearn.sim.experts.scripted import ScriptedExpert
     from robolearn.sim.failures import FailingExpert
 
+    if isinstance(env, AdaptedVecEnv):
+        if config.failure is not None:
+            raise UserError(f"only our own tasks fail on purpose: leave out expert.failure={config.failure}")
+        return AdaptedExpert(env.task_name, env.schema, env.num_envs, noise=config.noise)
     channels = env.task.name, env.schema, env.num_envs
     if config.failure is None:
         return ScriptedExpert(*channels, noise=config.noise)
     return FailingExpert(*channels, failure=config.failure, noise=config.noise)
 
 
-def teacher(env: RobotVecEnv, config: ExpertConfig) -> Actor:
+def teacher(env: Worlds, config: ExpertConfig) -> Actor:
     """A teacher trained by `robolearn teach`."""
     from robolearn.rl.teacher import load_teacher
 
@@ -36,10 +45,24 @@ def teacher(env: RobotVecEnv, config: ExpertConfig) -> Actor:
     return load_teacher(Path(config.checkpoint), env.schema, noise=config.noise)
 
 
-EXPERTS: dict[str, Callable[[RobotVecEnv, ExpertConfig], Actor]] = {"scripted": scripted, "teacher": teacher}
+def policy(env: Worlds, config: ExpertConfig) -> Actor:
+    """Any policy that `robolearn eval` can judge, with what fine-tuning put on top of it."""
+    if config.checkpoint is None:
+        raise UserError("this expert needs expert.checkpoint=FOLDER: the `out` of `robolearn train` or `finetune`")
+    if config.noise:
+        raise UserError("expert.noise is for scripts and teachers, not for policies: leave it out")
+    use_one_thread()
+    return policy_actor(env, *load_checkpoint(Path(config.checkpoint), env.schema))
 
 
-def make_expert(env: RobotVecEnv, config: ExpertConfig) -> Actor:
+EXPERTS: dict[str, Callable[[Worlds, ExpertConfig], Actor]] = {
+    "scripted": scripted,
+    "teacher": teacher,
+    "policy": policy,
+}
+
+
+def make_expert(env: Worlds, config: ExpertConfig) -> Actor:
     """The expert that a configuration names, acting in all worlds of `env`.
 
     Raises:
@@ -50,6 +73,13 @@ def make_expert(env: RobotVecEnv, config: ExpertConfig) -> Actor:
     if config.failure is not None and config.kind != "scripted":
         raise UserError(f"only scripts fail on purpose: give expert=scripted for expert.failure={config.failure}")
     return EXPERTS[config.kind](env, config)
+
+
+def expert_folder(config: ExpertConfig) -> Path | None:
+    """The folder that an expert is read from, if any; of a training's `out` no more than that."""
+    if config.checkpoint is None:
+        return None
+    return policy_folder(Path(config.checkpoint)) if config.kind == "policy" else Path(config.checkpoint)
 
 
 def failure_of(expert: Actor, seed: int) -> str:

@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 from omegaconf import OmegaConf
 
-from robolearn.commands.common import console, load_checkpoint
+from robolearn.commands.common import console, load_base, policy_folder
 from robolearn.config import ExportConfig, RobotConfig, TaskConfig
+from robolearn.errors import UserError
 from robolearn.language import TASK
 
 TOLERANCE = 1e-4  # largest difference between policy and bundle, as a share of the action's half range
@@ -45,19 +46,28 @@ def export(
         notes: provenance to keep in it, e.g. success rates.
 
     Raises:
-        UserError: the policy is of another robot or task, or the bundle differs from it.
+        UserError: the policy is of another robot or task, or the bundle differs from it; what lies on top of the policy
+            has no place in a bundle.
     """
     from robolearn.eval.machine import commit
     from robolearn.export.bundle import check_correction_parity, check_parity, export_bundle
     from robolearn.real.bundle import load_bundle
-    from robolearn.rl.correction import ResidualGraph
+    from robolearn.rl.correction import ResidualGraph, load_residual
+    from robolearn.rl.refinement import RESIDUAL, refinement_kind
+    from robolearn.rl.units import Units
     from robolearn.sim.robots import get_robot
     from robolearn.sim.tasks import make_task
     from robolearn.sim.vec_env import make_schema
 
     scene, arm = make_task(task.name), get_robot(robot.name)
     schema = make_schema(scene, arm, action_space=task.action_space, fps=task.fps)
-    policy, correction = load_checkpoint(checkpoint, schema)
+    if (kind := refinement_kind(policy_folder(checkpoint))) not in (None, RESIDUAL):
+        raise UserError(
+            f"a bundle holds a policy and a residual, but {checkpoint} has '{kind}' on top of its policy: "
+            "evaluate it with `robolearn eval`, or export its base policy or one of algo=residual"
+        )
+    policy = load_base(checkpoint, schema)
+    correction = load_residual(policy_folder(checkpoint), Units(policy.normalizer, policy.schema))
     # the robot's own cameras take the pictures
     plain = [key for key, feature in policy.schema.features.items() if feature.dtype not in ("image", "video")]
     told = f"task '{task.name}' on robot '{robot.name}'"

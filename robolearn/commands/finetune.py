@@ -3,32 +3,50 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from numpy.typing import NDArray
-
+from robolearn.commands.actors import Exploration, exploring, launcher_of, make_algorithm
 from robolearn.commands.common import (
     SELECT_SEED,
     claim,
     console,
     evaluate,
-    load_checkpoint,
+    load_base,
     policy_actor,
     policy_folder,
     progress,
     success_rate,
     use_one_thread,
 )
+from robolearn.commands.demonstrations import episodes_of, load_demonstrations, require_memory
 from robolearn.commands.worlds import make_any_env
-from robolearn.config import AlgoConfig, EnvConfig, FinetuneConfig, RobotConfig, TaskConfig
+from robolearn.config import (
+    AlgoConfig,
+    EnvConfig,
+    FinetuneConfig,
+    OfflineConfig,
+    OffPolicyConfig,
+    OnPolicyConfig,
+    RobotConfig,
+    TaskConfig,
+    TuningConfig,
+)
 from robolearn.errors import UserError
-from robolearn.language import TASK
+from robolearn.launch.launcher import HERE, Launcher
 
 if TYPE_CHECKING:
-    from robolearn.data.dataset import EpisodeDataset
+    from robolearn.data.replay import Trajectory
+    from robolearn.policies.serving import TorchPolicy
+    from robolearn.protocols import VecEnv
+    from robolearn.rl.interaction import Acting
+    from robolearn.rl.online import Algorithm, Trainer
+    from robolearn.rl.units import Units
+
+EXTENDABLE = ("total_steps", "stop_at", "updates")
 
 
 def run(config: FinetuneConfig) -> None:
@@ -39,83 +57,172 @@ def run(config: FinetuneConfig) -> None:
         config.env,
         config.algo,
         checkpoint=Path(config.checkpoint),
-        dataset=Path(config.dataset),
+        dataset=None if config.dataset is None else Path(config.dataset),
         seed=config.seed,
         out=Path(config.out),
+        launcher=launcher_of(config),
     )
     best = max(point["success"] for point in curve)
-    console.print(
-        f"best success {best:.2f} within {curve[-1]['steps']:.0f} control steps; policy in {config.out}/policy"
-    )
+    told = f"best success {best:.2f} within {curve[-1]['steps']:.0f} control steps"
+    if isinstance(config.algo, OfflineConfig):
+        told = f"success {curve[-1]['success']:.2f} after {config.algo.updates} updates without control steps"
+    console.print(f"{told}; policy in {config.out}/policy")
 
 
 def finetune(
     task: TaskConfig,
     robot: RobotConfig,
     env_config: EnvConfig,
-    algo: AlgoConfig,
+    algo: TuningConfig,
     *,
     checkpoint: Path,
-    dataset: Path,
+    dataset: Path | None,
     seed: int,
     out: Path,
+    launcher: Launcher = HERE,
 ) -> list[dict[str, float]]:
     """Run the algorithm on top of the policy in `checkpoint` and save both in `out / "policy"`; resumes from `out`.
+
+    `launcher` says who explores: worlds in this process, or as many actors as a launcher of kind "ray" has workers.
 
     Returns:
         The learning curve: control steps and success rate, on seeds kept for choosing when to stop.
     """
-    from robolearn.data.dataset import EpisodeDataset
-
-    data = EpisodeDataset.load(dataset)
-    from hydra.utils import get_class
-
-    from robolearn.rl.correction import save_residual
+    from robolearn.rl.refinement import refinement_kind
 
     use_one_thread()
-    judge = make_any_env(task, robot, env_config)
-    policy, residual = load_checkpoint(checkpoint, judge.schema)
-    if residual is not None:
+    env = make_any_env(task, robot, env_config)
+    policy = load_base(checkpoint, env.schema)
+    if refinement_kind(policy_folder(checkpoint)) is not None:
         raise UserError(f"{checkpoint} is fine-tuned already: give its base policy; the same `out` goes on with a run")
-    extendable = ("total_steps", "stop_at")
-    kept = {key: value for key, value in asdict(algo).items() if key not in extendable}
+    kept = {key: value for key, value in asdict(algo).items() if key not in EXTENDABLE}
     claim(out, {"algo": kept, "checkpoint": str(checkpoint), "dataset": str(dataset), "seed": seed})
-    env = make_any_env(task, robot, env_config, num_envs=getattr(algo, "num_envs", None))
-    policy_actor(judge, policy)  # says which channel does not fit
-    trainer: Any = get_class(algo._target_)(
-        algo,
-        env=env,
-        policy=policy,
-        normalizer=policy.normalizer,
-        demonstrations=[_told(data, k) for k in range(data.num_episodes)],
-        seed=seed,
-        out=out,
-    )
-    with progress("fine-tune", algo.total_steps) as advance:
-        advance(trainer.steps)
-        before, seen = trainer.steps, [point["success"] for point in trainer.curve]
-
-        def judge_policy(correction: Any) -> float:
-            actor = policy_actor(judge, policy, correction)
-            episodes = evaluate(judge, actor, first_seed=SELECT_SEED, episodes=algo.eval_episodes)
-            seen.append(success_rate(episodes).rate)
-            return seen[-1]
-
-        def on_progress(steps: int, recent: float) -> None:
-            nonlocal before
-            advance(steps - before, f"success {seen[-1]:.2f}, exploring {recent:.2f}")
-            before = steps
-
-        curve: list[dict[str, float]] = trainer.run(evaluate=judge_policy, on_progress=on_progress)
+    policy_actor(env, policy)  # says which channel does not fit
+    algorithm, units = make_algorithm(algo, policy, seed=seed)
+    assert isinstance(algo, AlgoConfig | OfflineConfig)
+    judge = _Judge(env, algo.eval_episodes)
+    if isinstance(algo, OnPolicyConfig):
+        worlds = make_any_env(task, robot, env_config, num_envs=algo.num_envs)
+        curve = _learn_on_policy(algorithm, units, worlds, algo, judge, seed=seed, out=out)
+        worlds.close()
+    elif isinstance(algo, OfflineConfig):
+        shown = _demonstrations(algorithm, policy, units, dataset, seed=seed)
+        curve = _learn_offline(algorithm, algo, shown, judge, seed=seed, out=out)
+    else:
+        assert isinstance(algo, OffPolicyConfig)
+        own = min(algo.replay_steps, algo.total_steps)
+        shown = _demonstrations(algorithm, policy, units, dataset, seed=seed, kept=own)
+        exploration = Exploration(task, robot, env_config, algo, launcher.folder(policy_folder(checkpoint)), seed)
+        curve = _learn_online(algorithm, units, exploration, algo, shown, judge, launcher=launcher, out=out)
     shutil.copytree(policy_folder(checkpoint), out / "policy", dirs_exist_ok=True)
     policy.schema.save(out / "policy" / "schema.json")  # LeRobot's trainer keeps none
-    save_residual(out / "policy", trainer.learner.best_actor)
+    algorithm.save(out / "policy")
     env.close()
-    judge.close()
     return curve
 
 
-def _told(data: EpisodeDataset, k: int) -> dict[str, NDArray[Any]]:
-    """Channels of episode `k`, and what the robot was told at each frame."""
-    frames = slice(data.starts[k], data.ends[k])
-    return {**data.episode(k), TASK: np.array(data.instructions)[data.task_index[frames]]}
+class _Judge:
+    """Success rate of who acts, on seeds kept for that; `last` is the newest."""
+
+    def __init__(self, env: VecEnv, episodes: int) -> None:
+        self.env, self.episodes, self.last = env, episodes, 0.0
+
+    def __call__(self, acting: Acting) -> float:
+        actor = policy_actor(self.env, acting.policy, acting.correction)
+        self.last = success_rate(evaluate(self.env, actor, first_seed=SELECT_SEED, episodes=self.episodes)).rate
+        return self.last
+
+
+def _demonstrations(
+    algorithm: Algorithm, policy: TorchPolicy, units: Units, dataset: Path | None, *, seed: int, kept: int = 0
+) -> list[Trajectory]:
+    """Those of a dataset, beside so many control steps of the algorithm's own."""
+    from robolearn.rl.experience import relabelled
+    from robolearn.rl.online import completion
+
+    if dataset is None:
+        raise UserError("the algorithm learns from demonstrations too: give dataset=FOLDER, or an on-policy algorithm")
+    data = load_demonstrations(dataset, policy.schema)
+    require_memory(policy.schema, shown=data.num_frames, kept=kept)
+    return relabelled(
+        episodes_of(data),
+        policy,
+        units,
+        seed=seed,
+        successes=data.columns.get("success"),
+        reads=completion(algorithm) is not None,
+    )
+
+
+@contextmanager
+def _shown(trainer: Trainer[Any, Any], judge: _Judge) -> Iterator[Callable[[int, float, dict[str, float]], None]]:
+    """A bar of control steps and success, as `run` of an online trainer takes it."""
+    with progress("fine-tune", trainer.config.total_steps) as advance:
+        advance(trainer.clock.steps)
+        before = trainer.clock.steps
+        if trainer.curve:
+            judge.last = trainer.curve[-1]["success"]
+
+        def on_progress(steps: int, recent: float, _: dict[str, float]) -> None:
+            nonlocal before
+            advance(steps - before, f"success {judge.last:.2f}, exploring {recent:.2f}")
+            before = steps
+
+        yield on_progress
+
+
+def _learn_on_policy(
+    algorithm: Any,
+    units: Units,
+    worlds: VecEnv,
+    algo: OnPolicyConfig,
+    judge: _Judge,
+    *,
+    seed: int,
+    out: Path,
+) -> list[dict[str, float]]:
+    from robolearn.rl.on_policy import OnPolicyTrainer
+
+    trainer = OnPolicyTrainer(algorithm, algo, seed=seed, out=out)
+    with _shown(trainer, judge) as on_progress:
+        return trainer.run(trainer.source(worlds, units), evaluate=judge, on_progress=on_progress)
+
+
+def _learn_online(
+    algorithm: Algorithm,
+    units: Units,
+    exploration: Exploration,
+    algo: OffPolicyConfig,
+    demonstrations: list[Trajectory],
+    judge: _Judge,
+    *,
+    launcher: Launcher,
+    out: Path,
+) -> list[dict[str, float]]:
+    from robolearn.rl.online import OnlineTrainer
+
+    trainer = OnlineTrainer(algorithm, algo, seed=exploration.seed, out=out)
+    with (
+        exploring(exploration, algorithm, units, launcher=launcher, seed=trainer.seed) as source,
+        _shown(trainer, judge) as on_progress,
+    ):
+        return trainer.run(source, demonstrations, evaluate=judge, on_progress=on_progress)
+
+
+def _learn_offline(
+    algorithm: Algorithm,
+    algo: OfflineConfig,
+    demonstrations: list[Trajectory],
+    judge: _Judge,
+    *,
+    seed: int,
+    out: Path,
+) -> list[dict[str, float]]:
+    from robolearn.rl.offline import OfflineTrainer
+
+    trainer = OfflineTrainer(algorithm, algo, seed=seed, out=out)
+    with progress("fine-tune", algo.updates) as advance:
+        advance(trainer.clock.updates)
+        return trainer.run(
+            demonstrations, evaluate=judge, on_progress=lambda _: advance(1, f"success {judge.last:.2f}")
+        )

@@ -33,7 +33,7 @@ from robolearn.commands.finetune import finetune
 from robolearn.commands.quickstart_report import build_report
 from robolearn.commands.train import train
 from robolearn.commands.worlds import make_env
-from robolearn.config import QuickstartConfig
+from robolearn.config import QuickstartConfig, ResidualConfig
 from robolearn.errors import UserError
 from robolearn.eval.machine import commit
 from robolearn.eval.report import print_table, write_report
@@ -47,6 +47,8 @@ def run(config: QuickstartConfig) -> None:
     """Do every step that has no result yet, then write `report.html` and print its table."""
     from robolearn.real.ros2.availability import require_rclpy
 
+    if not isinstance(config.algo, ResidualConfig):
+        raise UserError("the quickstart is about residual RL: take algo=residual, or `robolearn finetune` for others")
     require_rclpy()  # now, not after all the learning
     job = Quickstart(config)
     for name, step in job.steps.items():

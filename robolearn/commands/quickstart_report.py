@@ -11,7 +11,7 @@ import numpy as np
 from robolearn.commands.common import progress
 from robolearn.commands.strips import draw
 from robolearn.commands.worlds import make_env
-from robolearn.config import QuickstartConfig
+from robolearn.config import QuickstartConfig, ResidualConfig
 from robolearn.eval.charts import Chart, Histogram, Series
 from robolearn.eval.machine import commit, machine
 from robolearn.eval.metrics import SuccessRate, compare_paired, wilson_interval
@@ -61,6 +61,7 @@ def build_report(config: QuickstartConfig, out: Path, results: Results) -> Repor
 
 
 def _summary(config: QuickstartConfig) -> str:
+    assert isinstance(config.algo, ResidualConfig)
     text = (
         f"{config.num_demos} noisy demonstrations, {config.train.steps} gradient steps of flow matching, then at most "
         f"{config.algo.total_steps} control steps of residual RL. Success on seeds that training never saw."
@@ -89,6 +90,7 @@ def _training_curve(result: Mapping[str, Any]) -> Chart:
 def _finetuning_curve(config: QuickstartConfig, result: Mapping[str, Any]) -> Chart:
     x = [point["steps"] for point in result["curve"]]
     y = [point["success"] for point in result["curve"]]
+    assert isinstance(config.algo, ResidualConfig)
     n = config.algo.eval_episodes
     low, high = zip(*(wilson_interval(round(rate * n), n) for rate in y), strict=True)
     note = f"{n} episodes a point, with 95 % Wilson interval; these seeds decide when to stop, not what is reported."

@@ -11,6 +11,7 @@ from robolearn.commands.common import (
     claim,
     console,
     evaluate,
+    load_checkpoint,
     progress,
     success_rate,
     use_one_thread,
@@ -54,6 +55,7 @@ def teach(
         The learning curve: control steps, success rate without privilege on seeds kept for choosing, level.
     """
     from robolearn.eval.plots import save_curve
+    from robolearn.rl.rpd import Adviser
     from robolearn.rl.teaching import TeacherTrainer
 
     use_one_thread()
@@ -61,7 +63,11 @@ def teach(
     claim(out, {"task": asdict(task), "robot": robot.name, "ppo": kept, "privilege": asdict(privilege), "seed": seed})
     env, curriculum = make_worlds(task, robot, env_config, ppo, privilege, seed=seed)
     judge = make_env(task, robot, env_config)
-    trainer = TeacherTrainer(ppo, env=env, curriculum=curriculum, seed=seed, out=out)
+    adviser = None
+    if ppo.imitate is not None:
+        acting = load_checkpoint(Path(ppo.imitate), env.schema)
+        adviser = Adviser(acting, env, action_repeat=ppo.action_repeat, seed=seed)
+    trainer = TeacherTrainer(ppo, env=env, curriculum=curriculum, adviser=adviser, seed=seed, out=out)
 
     def judge_teacher(teacher: Teacher) -> float:
         return success_rate(evaluate(judge, teacher, first_seed=SELECT_SEED, episodes=ppo.eval_episodes)).rate

@@ -5,6 +5,13 @@ The values live in `configs/*.yaml`. A field without a value there is one that t
 
 from __future__ import annotations
 
+from robolearn.config.chunk_algos import (
+    ChunkAlgoConfig,
+    ChunkedTDConfig,
+    FQLConfig,
+    NoiseSteeringConfig,
+    ValueGuidedConfig,
+)
 from robolearn.config.data_verbs import (
     DataCheckConfig,
     DataImportConfig,
@@ -13,7 +20,22 @@ from robolearn.config.data_verbs import (
     DataSplitConfig,
     DataViewConfig,
 )
-from robolearn.config.learning import AlgoConfig, InteractionConfig, PPOConfig, ResidualConfig, TrainingConfig
+from robolearn.config.learning import InteractionConfig, PPOConfig, TrainingConfig
+from robolearn.config.on_policy_algos import (
+    AWMConfig,
+    DPPOConfig,
+    OnPolicyConfig,
+    PPOResidualConfig,
+    ReinFlowConfig,
+)
+from robolearn.config.online import (
+    ActorCriticConfig,
+    AlgoConfig,
+    OfflineConfig,
+    OffPolicyConfig,
+    ResidualConfig,
+    TuningConfig,
+)
 from robolearn.config.policies import (
     ChunkPolicyConfig,
     DiffusionConfig,
@@ -31,6 +53,7 @@ from robolearn.config.simulation import (
     RobotConfig,
     TaskConfig,
 )
+from robolearn.config.step_algos import APOConfig, IBRLConfig, RLPDConfig
 from robolearn.config.verbs import (
     BenchConfig,
     CollectConfig,
@@ -67,9 +90,20 @@ VERBS: dict[str, type] = {
 }
 # types of group options that add fields to their group's own
 VARIANTS: dict[str, type] = {
+    "awm": AWMConfig,
+    "dppo": DPPOConfig,
+    "ppo_residual": PPOResidualConfig,
+    "reinflow": ReinFlowConfig,
+    "chunked_td": ChunkedTDConfig,
+    "fql": FQLConfig,
+    "noise_steering": NoiseSteeringConfig,
+    "value_guided": ValueGuidedConfig,
     "diffusion": DiffusionConfig,
     "flow": FlowConfig,
     "residual": ResidualConfig,
+    "apo": APOConfig,
+    "ibrl": IBRLConfig,
+    "rlpd": RLPDConfig,
     "vla": VLAConfig,
     "vla_finetune": VlaFinetuneConfig,
 }
@@ -77,10 +111,16 @@ VARIANTS: dict[str, type] = {
 __all__ = [
     "VARIANTS",
     "VERBS",
+    "APOConfig",
+    "AWMConfig",
+    "ActorCriticConfig",
     "AlgoConfig",
     "BenchConfig",
+    "ChunkAlgoConfig",
     "ChunkPolicyConfig",
+    "ChunkedTDConfig",
     "CollectConfig",
+    "DPPOConfig",
     "DataCheckConfig",
     "DataImportConfig",
     "DataInfoConfig",
@@ -94,15 +134,24 @@ __all__ = [
     "EvalConfig",
     "ExpertConfig",
     "ExportConfig",
+    "FQLConfig",
     "FinetuneConfig",
     "FlowConfig",
+    "IBRLConfig",
     "InteractionConfig",
+    "NoiseSteeringConfig",
+    "OffPolicyConfig",
+    "OfflineConfig",
+    "OnPolicyConfig",
     "PPOConfig",
+    "PPOResidualConfig",
     "PolicyConfig",
     "PrivilegeConfig",
     "QuickstartConfig",
+    "RLPDConfig",
     "RandomizationConfig",
     "RayConfig",
+    "ReinFlowConfig",
     "ResidualConfig",
     "RobotConfig",
     "SimArmConfig",
@@ -110,7 +159,9 @@ __all__ = [
     "TeachConfig",
     "TrainConfig",
     "TrainingConfig",
+    "TuningConfig",
     "VLAConfig",
+    "ValueGuidedConfig",
     "ViewConfig",
     "VlaFinetuneConfig",
 ]

@@ -40,41 +40,6 @@ class InteractionConfig:
 
 
 @dataclass(kw_only=True)
-class AlgoConfig(InteractionConfig):
-    """What every online RL algorithm on top of a policy has."""
-
-    _target_: str = option("algorithm")
-
-
-@dataclass(kw_only=True)
-class ResidualConfig(AlgoConfig):
-    """Residual off-policy RL on a frozen base policy."""
-
-    num_envs: int = option("worlds stepped together", low=1)
-    warmup_steps: int = option("control steps of base policy plus noise before learning", low=0)
-    critic_warmup_updates: int = option("updates of the critics before the first of the actor", low=0)
-    utd: float = option("critic updates per control step", low=0)
-    batch_size: int = option("transitions per update", low=2)
-    n_step: int = option("steps of the n-step return", low=1)
-    gamma: float = option("discount per control step", low=0, high=1)
-    tau: float = option("rate of the target networks", low=0, high=1)
-    num_critics: int = option("critics, of which two random ones give the target", low=2)
-    hidden: int = option("units of a layer", low=1)
-    actor_lr: float = option("learning rate of the actor", low=0)
-    critic_lr: float = option("learning rate of the critics", low=0)
-    residual_scale: dict[str, float] = option(
-        "largest residual as a share of the bounds, by component of the action; 'default' for the rest"
-    )
-    residual_penalty_start: float = option("weight of the squared residual at the beginning", low=0)
-    residual_penalty_end: float = option("weight of the squared residual at the end", low=0)
-    residual_penalty_steps: int = option("control steps over which that weight falls", low=1)
-    target_noise: float = option("deviation of the noise on the target's action, normalised units", low=0)
-    actor_every: int = option("critic updates per actor update", low=1)
-    exploration_noise: float = option("deviation of the noise on actions, normalised units", low=0)
-    demo_ratio: float = option("share of a batch that comes from demonstrations", low=0, high=1)
-
-
-@dataclass(kw_only=True)
 class PPOConfig(InteractionConfig):
     """Proximal policy optimisation of a teacher in simulation."""
 
@@ -96,3 +61,6 @@ class PPOConfig(InteractionConfig):
     final_std: float = option("largest deviation of actions at the end", low=0)
     std_decay: float = option("last share of the training, over which it falls to the final one", low=0.01, high=1)
     reward: str = option("stages: 1/K for each of K stages; dense: what progress gains; sparse: success alone")
+    imitate: str | None = option("checkpoint of a policy towards whose actions the teacher is drawn; null for none")
+    imitation_weight: float = option("first weight of the distance from its actions", low=0)
+    imitation_steps: int = option("control steps over which that weight falls to 0", low=1)

@@ -44,7 +44,9 @@ class ExpertConfig:
     kind: str = option("expert that demonstrates")
     noise: float = option("deviation of the noise on its actions, as a share of their bounds", low=0)
     failure: str | None = option("how it fails on purpose: no_grasp, slip, translation, ... or mix; null does not")
-    checkpoint: str | None = option("folder of the teacher, for kind=teacher: the `out` of `robolearn teach`")
+    checkpoint: str | None = option(
+        "folder of a teacher or policy: the `out` of `robolearn teach`, `train` or `finetune`"
+    )
 
 
 @dataclass(kw_only=True)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from robolearn.config.learning import AlgoConfig, PPOConfig, TrainingConfig
+from robolearn.config.learning import PPOConfig, TrainingConfig
+from robolearn.config.online import TuningConfig
 from robolearn.config.option import option
 from robolearn.config.policies import PolicyConfig
 from robolearn.config.simulation import (
@@ -68,14 +69,17 @@ class TrainConfig:
 
 @dataclass(kw_only=True)
 class FinetuneConfig:
-    """Improve a trained policy by online RL in simulation."""
+    """Improve a trained policy by RL: online in simulation, or offline from the dataset."""
 
     task: TaskConfig
     robot: RobotConfig
     env: EnvConfig
-    algo: AlgoConfig
+    algo: TuningConfig
+    ray: RayConfig
     checkpoint: str = option("folder of the base policy")
-    dataset: str = option("folder of the demonstrations")
+    dataset: str | None = option("folder of the demonstrations; on-policy algorithms make no use of any: null")
+    actors: int = option("processes that explore beside the learner, each in algo.num_envs worlds; 0: itself", low=0)
+    launcher: str = option("who runs the actors: local for none, or ray for the machines of a Ray cluster")
     seed: int = option("seed of weights, batches and episodes", low=0)
     out: str = option("folder of the result")
 
@@ -108,6 +112,7 @@ class EvalConfig:
     seed: int = option("seed of the first episode; the same seeds make a paired comparison", low=0)
     phrasings: str = option("words told to the policy: seen, held_out (of no dataset) or shuffled (another episode's)")
     instruction: str | None = option("say this in every episode instead; null says what the scene asks for")
+    candidates: int | None = option("chunks from which a critic chooses, where one does; null means as trained", low=1)
     out: str | None = option("folder of results and film strips; null only prints")
     video: bool = option("also write a video of the first successful and the first failed episode to `out`")
 
@@ -149,9 +154,12 @@ class BenchConfig:
 
     name: str = option("benchmark; `robolearn bench --list` names them")
     out: str | None = option("result file; null means benchmarks/results/<name>.json here")
-    tasks: list[str] | None = option("of `policies`: do the runs of these tasks only; null means all")
-    seeds: list[int] | None = option("of `policies`: do the runs of these seeds only")
+    tasks: list[str] | None = option("of `policies` and `rl`: do the runs of these tasks only; null means all")
+    seeds: list[int] | None = option("of `policies` and `rl`: do the runs of these seeds only")
     policies: list[str] | None = option("of `policies`: do these trainings only")
+    only: list[str] | None = option("of `rl`: do these problems only, e.g. [P1]")
+    algorithms: list[str] | None = option("of `rl`: do these algorithms only")
+    budget: int | None = option("of `rl`: control steps of a run, instead of the problem's", low=1)
 
 
 @dataclass(kw_only=True)
@@ -180,7 +188,7 @@ class QuickstartConfig:
     expert: ExpertConfig
     policy: PolicyConfig
     train: TrainingConfig
-    algo: AlgoConfig
+    algo: TuningConfig
     deploy: DeploymentConfig
     budget: str = option("full, or fast: toy budgets for a smoke test")
     num_demos: int = option("demonstrations to collect", low=1)

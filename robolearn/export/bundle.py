@@ -46,7 +46,7 @@ from robolearn.language import Tokenizer
 from robolearn.normalize import Normalizer, Statistics
 from robolearn.protocols import Observation, Policy
 from robolearn.robot import RobotSpec
-from robolearn.schema import Schema
+from robolearn.schema import Feature, Schema
 
 POLICY_FIELDS = ("kind", "horizon", "n_action_steps", "n_obs_steps", "noise_shape", "sampler")
 TASK_FIELDS = ("name", "instruction", "max_episode_steps", "stage_names")
@@ -221,8 +221,7 @@ def _export_encoder(
     """Write the graph and return the width of what it gives."""
     inputs = {}
     for key in schema.observation_keys:
-        dtype = torch.uint8 if schema[key].dtype in ("image", "video") else torch.float32
-        inputs[input_name(key)] = torch.zeros(2, policy["n_obs_steps"], *schema[key].shape, dtype=dtype)
+        inputs[input_name(key)] = _example(schema[key], 2, policy["n_obs_steps"])
     if (language := policy.get("language")) is not None:
         inputs[TOLD] = torch.from_numpy(Tokenizer(**language)(["put it there", "lift it"]))
     return _export(path, module, inputs, output).shape[1]
@@ -237,10 +236,15 @@ def _export_denoiser(
 
 
 def _export_residual(path: Path, module: torch.nn.Module, schema: Schema) -> None:
-    inputs = {input_name(key): torch.zeros(2, *schema[key].shape) for key in schema.observation_keys} | {
+    inputs = {input_name(key): _example(schema[key], 2) for key in schema.observation_keys} | {
         "base_action": torch.zeros(2, schema.action.shape[0])
     }
     _export(path, module, inputs, "residual")
+
+
+def _example(feature: Feature, *lead: int) -> torch.Tensor:
+    dtype = torch.uint8 if feature.dtype in ("image", "video") else torch.float32
+    return torch.zeros(*lead, *feature.shape, dtype=dtype)
 
 
 def _export(path: Path, module: torch.nn.Module, inputs: dict[str, torch.Tensor], output: str) -> torch.Tensor:

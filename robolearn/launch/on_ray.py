@@ -43,7 +43,7 @@ def on_ray(job: Job, blocks: Iterator[range], *, workers: int, address: str, cpu
         RuntimeError: workers are lost again and again.
         UserError: there is no such cluster.
     """
-    with _connected(address, room=workers * cpus) as ray:
+    with connected(address, room=workers * cpus) as ray:
         pool = _Pool(ray, job, workers=workers, cpus=cpus)
         try:
             yield from pool.run(blocks)
@@ -52,7 +52,7 @@ def on_ray(job: Job, blocks: Iterator[range], *, workers: int, address: str, cpu
 
 
 @contextmanager
-def _connected(address: str, *, room: float) -> Iterator[Any]:
+def connected(address: str, *, room: float) -> Iterator[Any]:
     """Ray, connected for the block; a connection of the caller's is used and left as it is."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # else a warning about GPUs

@@ -1,102 +1,98 @@
-"""Checkpoints of online RL: networks, optimisers and replay as safetensors, counters as JSON; written atomically."""
+"""Checkpoints of online RL: networks and optimisers as safetensors, counters as JSON; written atomically.
+
+The episodes are not in them: they are written when they end, by `robolearn.data.journal`.
+"""
 
 from __future__ import annotations
 
 import json
-import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import numpy as np
-import torch
-from safetensors.numpy import load_file as load_arrays
-from safetensors.numpy import save_file as save_arrays
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
+from torch import Tensor
 
+from robolearn.data.files import replacing
 from robolearn.errors import UserError
 
 if TYPE_CHECKING:
-    from robolearn.rl.online import OnlineTrainer
+    from robolearn.rl.online import Learner
 
-NETWORKS = ("actor", "critic", "actor_target", "critic_target", "best_actor")
-OPTIMIZERS = ("actor_optimizer", "critic_optimizer")
+FILE = "checkpoint.safetensors"
 
 
-def save_checkpoint(trainer: OnlineTrainer, out: Path) -> None:
-    """Write `checkpoint/` in `out`: the old one stays whole until the new one is."""
-    new = out / "checkpoint.new"
-    new.mkdir(parents=True, exist_ok=True)
-    save_file(_tensors(trainer), new / "learner.safetensors")
-    save_arrays({k: np.ascontiguousarray(v) for k, v in trainer.replay.state().items()}, new / "replay.safetensors")
+@dataclass
+class Learned:
+    """What a training remembers besides its networks.
+
+    Attributes:
+        best: weights of the actor that did best when evaluated.
+        seconds: that the training took so far.
+    """
+
+    best: dict[str, Tensor] = field(default_factory=dict)
+    seconds: float = 0.0
+
+
+def save_checkpoint(algorithm: Learner, learned: Learned, curve: list[dict[str, float]], out: Path) -> None:
+    """Write the checkpoint in `out`: the old one stays whole until the new one is."""
+    out.mkdir(parents=True, exist_ok=True)
     counters = {
-        "steps": trainer.steps,
-        "episodes": trainer.episodes,
-        "updates": trainer._updates,
-        "outcomes": trainer._outcomes[-100:],
-        "curve": trainer.curve,
+        "steps": algorithm.clock.steps,
+        "updates": algorithm.clock.updates,
+        "seconds": learned.seconds,
+        "curve": curve,
     }
-    (new / "counters.json").write_text(json.dumps(counters))
-    _swap(new, out / "checkpoint")
+    with replacing(out / FILE) as path:
+        save_file(_tensors(algorithm, learned), path, {"counters": json.dumps(counters)})
 
 
-def _swap(new: Path, current: Path) -> None:
-    old = current.with_suffix(".old")
-    if current.exists():  # else a kill came between the two renamings, and `old` is the only one with a name
-        _remove(old)
-        os.replace(current, old)
-    os.replace(new, current)
-    _remove(old)
-
-
-def _remove(folder: Path) -> None:
-    if folder.exists():
-        for file in folder.iterdir():
-            file.unlink()
-        folder.rmdir()
-
-
-def load_checkpoint(trainer: OnlineTrainer, out: Path) -> bool:
-    """Restore the newest whole checkpoint in `out`; return whether there was one.
+def load_checkpoint(algorithm: Learner, learned: Learned, out: Path) -> list[dict[str, float]] | None:
+    """Restore what `save_checkpoint` wrote in `out`; return the curve, or None where there is none.
 
     Raises:
-        UserError: the checkpoint is of networks with other sizes.
+        UserError: the checkpoint is of other networks.
     """
-    folder = next((f for f in (out / "checkpoint", out / "checkpoint.old") if (f / "counters.json").exists()), None)
-    if folder is None:
-        return False
+    if not (out / FILE).exists():
+        return None
+    with safe_open(out / FILE, "pt") as file:
+        counters = json.loads(file.metadata()["counters"])
+    tensors = load_file(out / FILE)
     try:
-        _restore(trainer, load_file(folder / "learner.safetensors"))
+        _restore(algorithm, tensors)
     except (RuntimeError, KeyError) as error:
         raise UserError(f"the checkpoint in {out} is of another network: give another `out`, or fresh=true") from error
-    trainer.replay.restore(load_arrays(folder / "replay.safetensors"))
-    counters: dict[str, Any] = json.loads((folder / "counters.json").read_text())
-    trainer.steps, trainer.episodes = counters["steps"], counters["episodes"]
-    trainer._updates, trainer._outcomes, trainer.curve = counters["updates"], counters["outcomes"], counters["curve"]
-    return True
+    algorithm.clock.steps, algorithm.clock.updates = counters["steps"], counters["updates"]
+    learned.best, learned.seconds = _below("best.", tensors), counters["seconds"]
+    curve: list[dict[str, float]] = counters["curve"]
+    return curve
 
 
-def _tensors(trainer: OnlineTrainer) -> dict[str, torch.Tensor]:
-    tensors: dict[str, torch.Tensor] = {"generator": trainer.learner.generator.get_state()}
-    for name in NETWORKS:
-        module = getattr(trainer.learner, name)
-        tensors |= {f"{name}.{key}": value.contiguous() for key, value in module.state_dict().items()}
-    for name in OPTIMIZERS:
-        for index, entry in getattr(trainer.learner, name).state_dict()["state"].items():
-            tensors |= {f"{name}.{index}.{key}": value.contiguous() for key, value in entry.items()}
+def _tensors(algorithm: Learner, learned: Learned) -> dict[str, Tensor]:
+    tensors = {"generator": algorithm.generator.get_state()} | {f"best.{k}": v for k, v in learned.best.items()}
+    for name, module in {"actor": algorithm.actor, **algorithm.modules}.items():
+        # a network that two modules share is written twice
+        tensors |= {f"{name}.{key}": value.clone().contiguous() for key, value in module.state_dict().items()}
+    for name, optimizer in algorithm.optimizers.items():
+        for index, entry in optimizer.state_dict()["state"].items():
+            tensors |= {f"optimizer.{name}.{index}.{key}": value.contiguous() for key, value in entry.items()}
     return tensors
 
 
-def _restore(trainer: OnlineTrainer, tensors: dict[str, torch.Tensor]) -> None:
-    trainer.learner.generator.set_state(tensors["generator"])
-    for name in NETWORKS:
-        prefix = f"{name}."
-        weights = {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
-        getattr(trainer.learner, name).load_state_dict(weights)
-    for name in OPTIMIZERS:
-        optimizer = getattr(trainer.learner, name)
-        state: dict[int, dict[str, torch.Tensor]] = {}
-        for key, value in tensors.items():
-            if key.startswith(f"{name}."):
-                _, index, field = key.split(".")
-                state.setdefault(int(index), {})[field] = value
+def _restore(algorithm: Learner, tensors: Mapping[str, Tensor]) -> None:
+    algorithm.generator.set_state(tensors["generator"])
+    for name, module in {"actor": algorithm.actor, **algorithm.modules}.items():
+        module.load_state_dict(_below(f"{name}.", tensors))
+    for name, optimizer in algorithm.optimizers.items():
+        state: dict[int, dict[str, Tensor]] = {}
+        for key, value in _below(f"optimizer.{name}.", tensors).items():
+            index, entry = key.split(".")
+            state.setdefault(int(index), {})[entry] = value
         optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+
+
+def _below(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}

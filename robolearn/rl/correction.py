@@ -1,11 +1,10 @@
-"""A trained residual beside its base policy: acting, saving, loading, and the graph that is exported."""
+"""A residual beside its base policy: acting, exploring, saving, loading, and the graph that is exported."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -14,31 +13,46 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from robolearn.errors import UserError
-from robolearn.normalize import Normalizer
-from robolearn.rl.residual import ResidualActor
+from robolearn.rl.networks import EnsembleMLP
+from robolearn.rl.observer import Observer
+from robolearn.rl.units import VECTOR, Frames, Units
 
-Frames = Mapping[str, NDArray[Any]]
 WEIGHTS, SIZES = "residual.safetensors", "residual.json"
 
 
-class Units:
-    """Between physical units and the flat normalised arrays of the learner."""
+class ResidualActor(nn.Module):
+    """mu(o, a_base) -> tanh in [-1, 1]; zero at first, so that the base's rollouts are unchanged.
 
-    def __init__(self, normalizer: Normalizer, keys: Sequence[str]) -> None:
-        """Flatten the channels `keys` in this order."""
-        self.normalizer, self.keys = normalizer, tuple(keys)
+    Attributes:
+        observer: gives o.
+        scale: [action_dim] largest change of each component, as a share of its bounds.
+    """
 
-    def observation(self, frame: Frames) -> NDArray[np.float32]:
-        """[n, obs_dim] of channels [n, ...]."""
-        return np.concatenate([self.normalizer[key](frame[key]) for key in self.keys], axis=-1)
+    scale: Tensor
 
-    def action(self, action: NDArray[Any]) -> NDArray[np.float32]:
-        """Physical action to [-1, 1]."""
-        return np.clip(self.normalizer["action"](action), -1, 1)
+    def __init__(self, observer: Observer, action_dim: int, *, hidden: int, scale: Sequence[float]) -> None:
+        """Make the network; `scale` has one value per component of the action."""
+        super().__init__()
+        self.observer = observer
+        self.net = EnsembleMLP(observer.dim + action_dim, action_dim, hidden=hidden)
+        self.net.zero_last()
+        self.register_buffer("scale", torch.tensor(scale, dtype=torch.float32))
 
-    def physical(self, action: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Back to physical units."""
-        return self.normalizer["action"].inverse(action)
+    def forward(self, seen: Tensor, base: Tensor) -> Tensor:
+        """What is seen [B, observer.dim] and normalised base action [B, action_dim] -> residual [B, action_dim]."""
+        return torch.tanh(self.net(torch.cat((seen, base), dim=-1))[0])
+
+    def combine(self, base: Tensor, residual: Tensor) -> Tensor:
+        """Executed action clip(a_base + s residual, -1, 1), in normalised units."""
+        return (base + self.scale * residual).clamp(-1, 1)
+
+    @torch.inference_mode()
+    def act(self, frames: Frames, base: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Action [n, action_dim] without noise, of normalised arrays."""
+        given = torch.from_numpy(base)
+        seen = self.observer({key: torch.from_numpy(values) for key, values in frames.items()})
+        action: NDArray[np.float32] = self.combine(given, self(seen, given)).numpy()
+        return action
 
 
 class ResidualCorrection:
@@ -51,9 +65,37 @@ class ResidualCorrection:
     def __call__(self, observation: Frames, base_action: NDArray[np.float32]) -> NDArray[np.float32]:
         """clip(a_base + s residual), in physical units."""
         base = self.units.action(base_action)
-        action = self.actor.act(self.units.observation(observation), base)
+        action = self.actor.act(self.units.frame(observation), base)
         # where nothing was changed the base's own bits: there and back through the units would round them
         return np.where(action == base, base_action, self.units.physical(action))
+
+
+class Exploration:
+    """A residual that explores: Gaussian noise on the action, and at first often no residual at all."""
+
+    def __init__(
+        self, correction: ResidualCorrection, rng: np.random.Generator, *, share: Callable[[], float], noise: float
+    ) -> None:
+        """Explore.
+
+        Args:
+            correction: what is explored around.
+            rng: of the noise.
+            share: gives the share of the steps that use the residual at the moment, the others the base's own action.
+            noise: its deviation, in normalised units.
+        """
+        self.correction, self.rng, self.share, self.noise = correction, rng, share, noise
+
+    def __call__(self, observation: Frames, base_action: NDArray[np.float32]) -> NDArray[np.float32]:
+        """clip(a_base + s residual + noise), in physical units."""
+        units = self.correction.units
+        action = units.action(self.correction(observation, base_action))
+        noise = self.rng.standard_normal(action.shape, np.float32) * np.float32(self.noise)
+        action = units.physical(np.clip(action + noise, -1, 1))
+        if (share := self.share()) < 1.0:
+            alone = self.rng.random((len(action), 1)) >= share
+            action = np.where(alone, base_action, action)
+        return action
 
 
 class ResidualGraph(nn.Module):
@@ -65,19 +107,21 @@ class ResidualGraph(nn.Module):
         self.actor = actor
 
     def forward(self, *inputs: Tensor) -> Tensor:
-        """Each observation [B, dim], then the base action [B, action_dim]."""
+        """Each observation in the order of the policy's channels, pictures uint8; last the action [B, action_dim]."""
         *observations, base = inputs
-        residual: Tensor = self.actor(torch.cat(observations, dim=-1), base)
+        pictures = [one for one in observations if one.ndim == 4]
+        vectors = [one for one in observations if one.ndim == 2]
+        frames = {VECTOR: torch.cat(vectors, dim=-1) if vectors else base[:, :0]}
+        frames |= dict(zip(self.actor.observer.keys, pictures, strict=True))
+        residual: Tensor = self.actor(self.actor.observer(frames), base)
         return residual
 
 
 def save_residual(folder: Path, actor: ResidualActor) -> None:
     """Write the actor beside a policy in `folder`."""
-    weight = actor.net.weights[0]
-    action_dim = len(actor.scale)
-    sizes = {"obs_dim": weight.shape[1] - action_dim, "action_dim": action_dim, "hidden": weight.shape[2]}
+    sizes = {"hidden": actor.net.weights[0].shape[2], "scale": actor.scale.tolist()}
     save_file(actor.state_dict(), folder / WEIGHTS)
-    (folder / SIZES).write_text(json.dumps({**sizes, "scale": actor.scale.tolist()}) + "\n")
+    (folder / SIZES).write_text(json.dumps(sizes) + "\n")
 
 
 def load_residual(folder: Path, units: Units) -> ResidualCorrection | None:
@@ -89,7 +133,8 @@ def load_residual(folder: Path, units: Units) -> ResidualCorrection | None:
     if not (folder / SIZES).exists():
         return None
     sizes = json.loads((folder / SIZES).read_text())
-    actor = ResidualActor(sizes["obs_dim"], sizes["action_dim"], hidden=sizes["hidden"], scale=sizes["scale"])
+    scale = sizes["scale"]
+    actor = ResidualActor(Observer(units), len(scale), hidden=sizes["hidden"], scale=scale)
     try:
         actor.load_state_dict(load_file(folder / WEIGHTS))
     except (RuntimeError, FileNotFoundError) as error:

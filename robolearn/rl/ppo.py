@@ -1,7 +1,6 @@
 """Proximal policy optimisation in a batch of worlds: the teacher of any task of the simulator.
 
-Schulman et al., "Proximal Policy Optimization Algorithms", 2017; advantages by Schulman et al., "High-Dimensional
-Continuous Control Using Generalized Advantage Estimation", 2016; the step size follows the measured divergence as in
+Schulman et al., "Proximal Policy Optimization Algorithms", 2017; the step size follows the measured divergence as in
 Rudin et al., "Learning to Walk in Minutes Using Massively Parallel Deep Reinforcement Learning", 2021.
 """
 
@@ -14,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from robolearn.config import PPOConfig
+from robolearn.rl.proximal import clipped_loss
 
 
 class Rollout(NamedTuple):
@@ -27,6 +27,7 @@ class Rollout(NamedTuple):
         mean: of the actor's distribution then [T, n, action_dim].
         advantage: [T, n].
         value_target: [T, n].
+        advice: what a policy that is imitated would do [T, n, m], the first m components of an action; m is 0 without.
     """
 
     obs: Tensor
@@ -36,6 +37,7 @@ class Rollout(NamedTuple):
     mean: Tensor
     advantage: Tensor
     value_target: Tensor
+    advice: Tensor
 
 
 class RunningScale(nn.Module):
@@ -105,28 +107,9 @@ def _mlp(inputs: int, outputs: int, hidden: int, *, last_gain: float) -> nn.Sequ
     return nn.Sequential(*layers)
 
 
-def advantages(
-    reward: Tensor, value: Tensor, next_value: Tensor, over: Tensor, terminated: Tensor, *, gamma: float, lam: float
-) -> Tensor:
-    """Generalised advantage estimates [T, n].
-
-    delta_t = r_t + gamma (1 - terminated_t) V(s_{t+1}) - V(s_t); A_t = delta_t + gamma lambda (1 - over_t) A_{t+1}.
-
-    Args:
-        reward: [T, n].
-        value: V(s_t) [T, n].
-        next_value: value of the state that the step led to, before any reset [T, n].
-        over: whether the episode ended with the step, by success or by time [T, n].
-        terminated: whether it ended by success [T, n]: nothing follows; time running out is bootstrapped.
-        gamma: discount per control step.
-        lam: lambda.
-    """
-    delta = reward + gamma * (~terminated) * next_value - value
-    result, tail = torch.empty_like(delta), torch.zeros_like(delta[0])
-    for t in range(len(delta) - 1, -1, -1):
-        tail = delta[t] + gamma * lam * (~over[t]) * tail
-        result[t] = tail
-    return result
+def imitation_loss(mean: Tensor, advice: Tensor) -> Tensor:
+    """Mean of ||mu - a*||^2 over the first m components of `mean` [B, action_dim], of which `advice` [B, m] has a*."""
+    return (mean[:, : advice.shape[1]] - advice).square().sum(dim=-1).mean()
 
 
 class PPOLearner:
@@ -149,11 +132,12 @@ class PPOLearner:
         action = mean + self.net.log_std.exp() * noise
         return action, self.net.log_prob(mean, action), mean
 
-    def update(self, rollout: Rollout, *, share: float) -> dict[str, float]:
+    def update(self, rollout: Rollout, *, share: float, imitation: float = 0.0) -> dict[str, float]:
         """Epochs of minibatches over a rollout; returns figures for the log.
 
         `share` in [0, 1] is how much of the training is over. In the last part of it the largest deviation falls from
         the initial to the final one, geometrically: wide noise finds what to do, narrow noise makes the mean do it.
+        `imitation` weighs the distance from the rollout's advice.
         """
         flat = Rollout(*(x.flatten(0, 1) for x in rollout))
         advantage = (flat.advantage - flat.advantage.mean()) / (flat.advantage.std() + 1e-8)
@@ -162,13 +146,17 @@ class PPOLearner:
         for _ in range(self.config.epochs):
             order = torch.randperm(len(advantage), generator=self.generator)
             for part in order.chunk(self.config.minibatches):
-                losses = self.losses(Rollout(*(x[part] for x in flat)), advantage[part], old_std)
+                batch = Rollout(*(x[part] for x in flat))
+                losses = self.losses(batch, advantage[part], old_std)
                 self._follow(float(losses["divergence"]))
                 total = (
                     losses["policy"]
                     + self.config.value_weight * losses["value"]
                     - self.config.entropy_weight * losses["entropy"]
                 )
+                if imitation:
+                    losses["imitation"] = imitation_loss(self.net.mean(batch.obs), batch.advice)
+                    total = total + imitation * losses["imitation"]
                 self.optimizer.zero_grad(set_to_none=True)
                 total.backward()
                 nn.utils.clip_grad_norm_(self.net.parameters(), self.config.max_grad_norm)
@@ -188,9 +176,8 @@ class PPOLearner:
         L_clip = mean min(rho A, clip(rho, 1 - eps, 1 + eps) A) with rho the ratio of new to old density.
         """
         mean, std = self.net.mean(batch.obs), self.net.log_std.exp()
-        ratio = (self.net.log_prob(mean, batch.action) - batch.log_prob).exp()
-        clipped = ratio.clamp(1 - self.config.clip, 1 + self.config.clip)
-        policy = -torch.minimum(ratio * advantage, clipped * advantage).mean()
+        log_ratio = self.net.log_prob(mean, batch.action) - batch.log_prob
+        policy = clipped_loss(log_ratio, advantage, self.config.clip).mean()
         value = (self.net.value(batch.obs, batch.extra) - batch.value_target).pow(2).mean()
         with torch.no_grad():
             kl = (std / old_std).log() + (old_std**2 + (batch.mean - mean) ** 2) / (2 * std**2) - 0.5

@@ -9,130 +9,134 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
-from typing import Any
+from pathlib import Path
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.nn import functional
 
 from robolearn.config import ResidualConfig
 from robolearn.errors import UserError, nearest
-from robolearn.rl.networks import EnsembleMLP
+from robolearn.protocols import Policy
+from robolearn.rl.correction import Exploration, ResidualActor, ResidualCorrection, save_residual
+from robolearn.rl.experience import Batch, Experience
+from robolearn.rl.interaction import BASE, Acting
+from robolearn.rl.networks import critics, descend, follow, frozen
+from robolearn.rl.observer import Observer
+from robolearn.rl.online import Clock
+from robolearn.rl.units import Units
 
-Batch = Mapping[str, Tensor]
-
-
-class ResidualActor(nn.Module):
-    """mu(o, a_base) -> tanh in [-1, 1]; zero at first, so that the base's rollouts are unchanged.
-
-    Attributes:
-        scale: [action_dim] largest change of each component, as a share of its bounds.
-    """
-
-    scale: Tensor
-
-    def __init__(self, obs_dim: int, action_dim: int, *, hidden: int, scale: Sequence[float]) -> None:
-        """Make the network; `scale` has one value per component of the action."""
-        super().__init__()
-        self.net = EnsembleMLP(obs_dim + action_dim, action_dim, hidden=hidden)
-        self.net.zero_last()
-        self.register_buffer("scale", torch.tensor(scale, dtype=torch.float32))
-
-    def forward(self, obs: Tensor, base: Tensor) -> Tensor:
-        """Normalised observation [B, obs_dim] and base action [B, action_dim] -> residual [B, action_dim]."""
-        return torch.tanh(self.net(torch.cat((obs, base), dim=-1))[0])
-
-    def combine(self, base: Tensor, residual: Tensor) -> Tensor:
-        """Executed action clip(a_base + s residual, -1, 1), in normalised units."""
-        return (base + self.scale * residual).clamp(-1, 1)
-
-    @torch.inference_mode()
-    def act(self, obs: NDArray[np.float32], base: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Action [n, action_dim] without noise, of normalised arrays."""
-        given = torch.from_numpy(base)
-        action: NDArray[np.float32] = self.combine(given, self(torch.from_numpy(obs), given)).numpy()
-        return action
+GRIPPER = "gripper"  # how the names of grippers' components begin
 
 
-class ResidualLearner:
-    """Networks, losses and updates."""
+class Residual:
+    """Networks, losses and updates; see `robolearn.rl.online.Algorithm`."""
 
-    def __init__(self, obs_dim: int, action_names: Sequence[str], config: ResidualConfig, *, seed: int) -> None:
-        """Initialise from a seed, for actions with these components."""
-        action_dim, scale = len(action_names), scale_of(config.residual_scale, action_names)
+    def __init__(self, config: ResidualConfig, *, policy: Policy, units: Units, seed: int) -> None:
+        """Initialise from a seed, on top of a policy."""
+        scale = scale_of(config.residual_scale, units.action_names)
         torch.manual_seed(seed)
-        self.config = config
-        self.actor = ResidualActor(obs_dim, action_dim, hidden=config.hidden, scale=scale)
-        self.critic = EnsembleMLP(obs_dim + action_dim, 1, hidden=config.hidden, heads=config.num_critics)
-        self.best_actor = copy.deepcopy(self.actor).requires_grad_(False)
+        self.config, self.policy, self.units, self.clock = config, policy, units, Clock()
+        self.actor = ResidualActor(Observer(units), len(scale), hidden=config.hidden, scale=scale)
+        self.critic = critics(self.actor.observer.dim + len(scale), config)
         self.actor_target = copy.deepcopy(self.actor).requires_grad_(False)
         self.critic_target = copy.deepcopy(self.critic).requires_grad_(False)
-        self.actor_optimizer = torch.optim.Adam(self.actor.parameters(), lr=config.actor_lr, fused=True)
-        self.critic_optimizer = torch.optim.Adam(self.critic.parameters(), lr=config.critic_lr, fused=True)
+        self.modules: dict[str, nn.Module] = {
+            "critic": self.critic,
+            "actor_target": self.actor_target,
+            "critic_target": self.critic_target,
+        }
+        # what pictures show is learned from the values alone; the actor reads it (DrQ-v2)
+        self._critics = [*self.critic.parameters(), *self.actor.observer.parameters()]
+        self.optimizers: dict[str, torch.optim.Optimizer] = {
+            "actor": torch.optim.Adam(self.actor.net.parameters(), lr=config.actor_lr, fused=True),
+            "critic": torch.optim.Adam(self._critics, lr=config.critic_lr, fused=True),
+        }
         self.generator = torch.Generator().manual_seed(seed)
+
+    def acting(self, rng: np.random.Generator | None) -> Acting:
+        """See `robolearn.rl.online.Algorithm.acting`."""
+        correction = ResidualCorrection(self.actor, self.units)
+        if rng is None:
+            return Acting(self.policy, correction)
+        return Acting(self.policy, Exploration(correction, rng, share=self._share, noise=self.config.exploration_noise))
+
+    def _share(self) -> float:
+        """Share of the steps in which exploration uses the residual (Yuan et al., "Policy Decorator", 2024)."""
+        if not self.config.progressive_steps:
+            return 1.0
+        return min(max(self.clock.steps - self.config.warmup_steps, 0) / self.config.progressive_steps, 1.0)
 
     def critic_loss(self, batch: Batch) -> Tensor:
         """Mean over heads of the squared TD error; y = R + gamma^k min_2 Q'(o', a'), values in [0, 1]."""
         with torch.no_grad():
-            action = self.actor.combine(batch["next_base"], self.actor_target(batch["next_obs"], batch["next_base"]))
+            seen = self.actor_target.observer(batch.after)
+            base = batch.after[BASE]
+            action = self.actor_target.combine(base, self.actor_target(seen, base))
             noise = torch.randn(action.shape, generator=self.generator) * self.config.target_noise
-            values = self.critic_target(torch.cat((batch["next_obs"], (action + noise).clamp(-1, 1)), dim=-1))
-            pair = torch.randperm(len(values), generator=self.generator)[:2]
-            value = values[pair, :, 0].amin(dim=0).clamp(0, 1)
-            target = batch["reward"] + batch["discount"] * value
-        q = self.critic(torch.cat((batch["obs"], batch["action"]), dim=-1))[..., 0]
-        return (q - target).square().mean()
+            pair = torch.randperm(self.config.num_critics, generator=self.generator)[:2]
+            values = self.critic_target(torch.cat((seen, (action + noise).clamp(-1, 1)), dim=-1), heads=pair)
+            value = values[..., 0].amin(dim=0).clamp(0, 1)
+            target = batch.reward + batch.discount * value
+        seen = self.actor.observer(batch.frames)
+        q = self.critic(torch.cat((seen, batch.action[:, 0]), dim=-1))[..., 0]
+        return functional.mse_loss(q, target.expand_as(q))
 
     def actor_loss(self, batch: Batch, *, penalty: float) -> tuple[Tensor, Tensor]:
         """-mean(Q) / mean |Q| + W mean ||residual||^2; also the residual."""
-        residual = self.actor(batch["obs"], batch["base"])
-        action = self.actor.combine(batch["base"], residual)
-        q = self.critic(torch.cat((batch["obs"], action), dim=-1))[..., 0].mean(dim=0)
-        scale = q.abs().mean().detach().clamp_min(1e-3)
+        with torch.no_grad():
+            seen = self.actor.observer(batch.frames)
+        base = batch.frames[BASE]
+        residual = self.actor(seen, base)
+        q = self.critic(seen, self.actor.combine(base, residual))
+        scale = q.detach().mean(dim=0).abs().mean().clamp_min(1e-3) if self.config.normalise_q else 1.0
         return -q.mean() / scale + penalty * residual.square().sum(dim=-1).mean(), residual
 
-    def update(self, batch: Batch, *, actor: bool, penalty: float) -> dict[str, Tensor]:
-        """One step of the critics and, if asked, of the actor; the targets follow."""
+    def update(self, experience: Experience) -> dict[str, Tensor]:
+        """One step of the critics and, every `actor_every` of them, of the actor; the targets follow."""
+        config = self.config
+        batch = experience.batch(config.batch_size, steps=config.n_step)
         loss = self.critic_loss(batch)
-        _step(self.critic_optimizer, loss, self.critic)
+        descend(self.optimizers["critic"], loss, self._critics)
+        follow(self.critic_target.parts, self.critic.parts, config.tau)
         metrics = {"critic_loss": loss.detach()}
-        follow: list[tuple[nn.Module, nn.Module]] = [(self.critic, self.critic_target)]
-        if actor:
-            self.critic.requires_grad_(False)
-            actor_loss, residual = self.actor_loss(batch, penalty=penalty)
-            _step(self.actor_optimizer, actor_loss, self.actor)
-            self.critic.requires_grad_(True)
+        if self.clock.updates > config.critic_warmup_updates and self.clock.updates % config.actor_every == 0:
+            penalty = self.penalty()
+            with frozen(self.critic.parts):
+                actor_loss, residual = self.actor_loss(batch, penalty=penalty)
+                descend(self.optimizers["actor"], actor_loss, self.actor.net.parts)
+            follow(self.actor_target, self.actor, config.tau)
             metrics |= {"actor_loss": actor_loss.detach(), "residual": residual.detach().abs().mean()}
-            follow.append((self.actor, self.actor_target))
-        with torch.no_grad():
-            for source, target in follow:
-                torch._foreach_lerp_(list(target.parameters()), list(source.parameters()), self.config.tau)
+            metrics["penalty"] = torch.tensor(penalty)
         return metrics
+
+    def penalty(self) -> float:
+        """Weight of the squared residual: falls geometrically over `residual_penalty_steps` control steps."""
+        config = self.config
+        start, end = config.residual_penalty_start, config.residual_penalty_end
+        share = min(max(self.clock.steps - config.warmup_steps, 0) / config.residual_penalty_steps, 1.0)
+        return start * (end / start) ** share if start > 0 and end > 0 else start + (end - start) * share
+
+    def save(self, folder: Path) -> None:
+        """Write the actor beside the base policy in `folder`."""
+        save_residual(folder, self.actor)
 
 
 def scale_of(scales: Mapping[str, float], names: Sequence[str]) -> list[float]:
-    """Scale of each component of the action.
+    """Scale of each component of the action; "gripper" is for the component whose name begins so, where there is one.
 
     Raises:
         UserError: a scale is for no component, or a component has none.
     """
     for name in scales:
-        if name != "default" and name not in names:
+        if name not in ("default", GRIPPER, *names):
             raise UserError(f"algo.residual_scale.{name} is no component of the action{nearest(name, names)}")
-    missing = [name for name in names if name not in scales and "default" not in scales]
-    if missing:
-        raise UserError(f"algo.residual_scale has no value for '{missing[0]}': give it, or algo.residual_scale.default")
-    return [scales.get(name, scales.get("default", 0.0)) for name in names]
-
-
-def _step(optimizer: torch.optim.Optimizer, loss: Tensor, module: nn.Module) -> None:
-    optimizer.zero_grad(set_to_none=True)
-    loss.backward()
-    nn.utils.clip_grad_norm_(module.parameters(), 1.0)
-    optimizer.step()
-
-
-def as_tensors(arrays: Mapping[str, NDArray[Any]]) -> dict[str, Tensor]:
-    """The same fields as tensors."""
-    return {key: torch.from_numpy(np.ascontiguousarray(value)) for key, value in arrays.items()}
+    found = []
+    for name in names:
+        kind = GRIPPER if name.startswith(GRIPPER) else name
+        scale = scales.get(name, scales.get(kind, scales.get("default")))
+        if scale is None:
+            raise UserError(f"algo.residual_scale has no value for '{name}': give it, or algo.residual_scale.default")
+        found.append(scale)
+    return found

@@ -32,6 +32,10 @@ class Units:
         """Clipped to the bounds."""
         return (self._middle + self._half * np.clip(action, -1.0, 1.0)).astype(np.float32)
 
+    def normalised(self, action: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Physical actions in units of the network, clipped to the bounds."""
+        return np.clip((action - self._middle) / self._half, -1.0, 1.0).astype(np.float32)
+
 
 class Teacher:
     """A trained actor in closed loop: the mean of its distribution, or with noise of a share of its deviation.

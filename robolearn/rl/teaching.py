@@ -19,7 +19,9 @@ from robolearn.data.files import replacing
 from robolearn.errors import UserError
 from robolearn.protocols import VecEnv
 from robolearn.rl.features import TeacherFeatures
-from robolearn.rl.ppo import PPOLearner, Rollout, advantages
+from robolearn.rl.ppo import PPOLearner, Rollout
+from robolearn.rl.proximal import advantages
+from robolearn.rl.rpd import Adviser, imitation_weight
 from robolearn.rl.teacher import Observation, Teacher, Units, save_teacher, where
 
 
@@ -57,10 +59,17 @@ class TeacherTrainer:
     """
 
     def __init__(
-        self, config: PPOConfig, *, env: VecEnv, curriculum: Progressive | None = None, seed: int, out: Path
+        self,
+        config: PPOConfig,
+        *,
+        env: VecEnv,
+        curriculum: Progressive | None = None,
+        adviser: Adviser | None = None,
+        seed: int,
+        out: Path,
     ) -> None:
-        """Prepare networks, or take them from a checkpoint in `out`."""
-        self.config, self.env, self.curriculum, self.out = config, env, curriculum, out
+        """Prepare networks, or take them from a checkpoint in `out`; `adviser` is whom `config.imitate` names."""
+        self.config, self.env, self.curriculum, self.adviser, self.out = config, env, curriculum, adviser, out
         self.features = TeacherFeatures(env.schema)
         privileged = env.schema.with_role("privileged")
         self._extra = tuple(key for key in privileged if not key.startswith("action"))
@@ -93,8 +102,10 @@ class TeacherTrainer:
         observation = self._begin()
         while self.steps < self.config.total_steps and not self._good_enough():
             before = self.steps
-            rollout, observation, reward = self._collect(observation)
-            figures = self.learner.update(rollout, share=self.steps / self.config.total_steps)
+            imitation = imitation_weight(self.config, before)
+            rollout, observation, reward = self._collect(observation, self.adviser if imitation else None)
+            share = self.steps / self.config.total_steps
+            figures = self.learner.update(rollout, share=share, imitation=imitation)
             self.learner.net.scale.update(rollout.obs.flatten(0, 1))
             if on_progress is not None:
                 on_progress(self.steps, self._text(reward))
@@ -120,17 +131,20 @@ class TeacherTrainer:
     def _over(self) -> bool:
         return self.steps >= self.config.total_steps
 
-    def _collect(self, start: Observation) -> tuple[Rollout, Observation, float]:
+    def _collect(self, start: Observation, adviser: Adviser | None) -> tuple[Rollout, Observation, float]:
         """One rollout; also the observation it ends with and the mean reward of a step."""
-        columns = (*Rollout._fields[:5], "reward", "next", "over", "terminated")
+        none = torch.zeros(self.env.num_envs, 0)
+        columns = (*Rollout._fields[:5], "advice", "reward", "next", "over", "terminated")
         kept: dict[str, list[Tensor]] = {key: [] for key in columns}
         observation = start
         for _ in range(self.config.rollout_steps):
             obs, extra = self._inputs(observation)
-            action, log_prob, mean = self.learner.act(obs)
-            held = self._hold(self.units.physical(action.numpy()))
-            row = (obs, extra, action, log_prob, mean, held.reward, self._value(held.after), held.over, held.terminated)
-            for key, value in zip(columns, row, strict=True):
+            row = (obs, extra, *self.learner.act(obs), none if adviser is None else adviser(observation))
+            held = self._hold(self.units.physical(row[2].numpy()))
+            if adviser is not None:
+                adviser.forget(held.over.numpy())
+            came = (held.reward, self._value(held.after), held.over, held.terminated)
+            for key, value in zip(columns, (*row, *came), strict=True):
                 kept[key].append(value)
             observation = held.following
         stacked = {key: torch.stack(values) for key, values in kept.items()}
@@ -145,7 +159,7 @@ class TeacherTrainer:
             gamma=self.config.gamma,
             lam=self.config.gae_lambda,
         )
-        first = {key: stacked[key] for key in Rollout._fields[:5]}
+        first = {key: stacked[key] for key in (*Rollout._fields[:5], "advice")}
         rollout = Rollout(**first, advantage=advantage, value_target=advantage + value)
         return rollout, observation, float(stacked["reward"].mean())
 

@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+from safetensors import safe_open
 
 from robolearn.cli import main
 from robolearn.commands import eval as eval_module
@@ -85,7 +86,8 @@ def test_fine_tuning_leaves_base_and_residual(folder):
     corrected = correction(seen, chunks[0][:, 0])
     assert corrected.shape == chunks[0][:, 0].shape
     assert np.abs(corrected - chunks[0][:, 0]).max() > 0  # the actor has learned something, good or bad
-    counters = json.loads((folder / "fine" / "checkpoint" / "counters.json").read_text())
+    with safe_open(folder / "fine" / "checkpoint.safetensors", "np") as file:
+        counters = json.loads(file.metadata()["counters"])
     assert [point["steps"] for point in counters["curve"]] == [0, 32, 64]
 
 

@@ -1,142 +1,173 @@
-"""Replay ring and n-step returns."""
+"""Replay of episodes: windows drawn from it against their definition, and what is forgotten."""
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from robolearn.data.replay import NStep, Replay
-
-SHAPES = {"obs": (2,), "reward": ()}
-
-
-def entry(k):
-    return {"obs": (k, -k), "reward": 0.5 * k}
+from robolearn.data.replay import Replay, Trajectory
+from robolearn.errors import UserError
 
 
-def filled(capacity, count):
-    replay = Replay(capacity, SHAPES)
-    for k in range(count):
-        replay.add(entry(k))
+class Each:
+    """Draws every index once, in order."""
+
+    def integers(self, high, size):
+        return np.arange(size) % high
+
+
+def make_episode(number, rewards, *, terminated=True):
+    """Frame t shows (number, t); so does the action that is taken there, and a picture that is all t."""
+    steps = np.arange(len(rewards) + 1)
+    seen = np.stack((np.full_like(steps, number), steps), axis=1).astype(np.float32)
+    pictures = np.broadcast_to(steps.astype(np.uint8)[:, None, None, None], (len(steps), 2, 2, 3))
+    frames = {"obs": seen, "picture": pictures}
+    return Trajectory(frames, seen[:-1] + 0.5, np.array(rewards, np.float32), terminated, terminated)
+
+
+def filled(capacity, episodes):
+    replay = Replay(capacity)
+    for episode in episodes:
+        replay.add(episode)
     return replay
 
 
-def stored(replay):
-    """First number of each transition, oldest first."""
-    return replay.state()["obs"][:, 0].tolist()
+def every_window(replay, *, length, gamma):
+    return replay.draw(Each(), len(replay), length=length, gamma=gamma)
 
 
-@pytest.mark.parametrize(("count", "kept"), [(0, []), (3, [0, 1, 2]), (5, [0, 1, 2, 3, 4]), (7, [2, 3, 4, 5, 6])])
-def test_the_oldest_goes_when_the_ring_is_full(count, kept):
-    replay = filled(5, count)
-    assert len(replay) == len(kept)
-    assert stored(replay) == kept
-    np.testing.assert_array_equal(replay.state()["reward"], 0.5 * np.array(kept))
+def starts(replay):
+    """(episode, step) of every window's start."""
+    return [tuple(row) for row in every_window(replay, length=1, gamma=1.0).frames["obs"].astype(int).tolist()]
 
 
-def test_samples_are_whole_transitions_drawn_from_all():
-    replay = filled(5, 7)
-    batch = replay.sample(np.random.default_rng(0), 500)
-    assert {key: value.shape for key, value in batch.items()} == {"obs": (500, 2), "reward": (500,)}
-    assert set(batch["obs"][:, 0]) == {2, 3, 4, 5, 6}
-    np.testing.assert_array_equal(batch["obs"][:, 1], -batch["obs"][:, 0])
-    np.testing.assert_array_equal(batch["reward"], 0.5 * batch["obs"][:, 0])
-    counts = np.unique(batch["obs"][:, 0], return_counts=True)[1]
-    assert counts.min() > 60  # 100 each, were they drawn evenly
-
-
-def test_what_is_not_yet_filled_is_never_drawn():
-    batch = filled(100, 3).sample(np.random.default_rng(0), 200)
-    assert set(batch["obs"][:, 0]) == {0, 1, 2}
-
-
-@pytest.mark.parametrize("count", [0, 3, 5, 7])
-def test_a_restored_ring_goes_on_like_the_old_one(count):
-    old = filled(5, count)
-    new = Replay(5, SHAPES)
-    new.restore({key: value.copy() for key, value in old.state().items()})
-    for k in range(100, 104):
-        assert stored(new) == stored(old)
-        assert len(new) == len(old)
-        for replay in (old, new):
-            replay.add(entry(k))
-
-
-def test_a_smaller_ring_takes_the_newest():
-    small = Replay(3, SHAPES)
-    small.restore(filled(5, 7).state())
-    assert stored(small) == [4, 5, 6]
-    small.add(entry(9))
-    assert stored(small) == [5, 6, 9]
-
-
-# ---------------------------------------------------------------- n-step returns
-
-steps = st.tuples(st.floats(-2, 2), st.sampled_from(["", "", "", "terminated", "truncated"]))
-
-
-def transitions(episode, *, n, gamma, world=0, nstep=None):
-    """What NStep makes of [(reward, end), ...]; state t is the number t, the state after step t is t + 1/2."""
-    nstep = NStep(1, n=n, gamma=gamma) if nstep is None else nstep
-    made = []
-    for t, (reward, end) in enumerate(episode):
-        over = {"terminated": end == "terminated", "truncated": end == "truncated"}
-        made += nstep.add(world, {"obs": t}, reward, {"next_obs": t + 0.5}, **over)
-    return made
-
-
-def brute_force(episode, *, n, gamma):
-    """Every step whose n-step return is known when the sequence ends, by the definition."""
-    expected = []
-    for t in range(len(episode)):
-        k, ended = 0, ""
-        while t + k < len(episode) and k < n and not ended:
-            ended = episode[t + k][1]
+def expected_window(episode, t, *, length, gamma):
+    """A window by its definition, step by step."""
+    last, action, inside, total, k = len(episode.reward), [], [], 0.0, 0
+    for i in range(length):
+        inside.append(t + i < last)
+        action.append(episode.action[min(t + i, last - 1)])
+        if inside[-1]:
+            total += gamma**i * float(episode.reward[t + i])
             k += 1
-        if k == n or ended:
-            total = sum(gamma**i * episode[t + i][0] for i in range(k))
-            discount = 0.0 if ended == "terminated" else gamma**k
-            expected.append({"obs": t, "next_obs": t + k - 0.5, "reward": total, "discount": discount})
-    return expected
+    ended = episode.terminated and t + k == last
+    return np.stack(action), inside, total, 0.0 if ended else gamma**k, t + k
 
 
-@given(st.lists(steps, max_size=30), st.integers(1, 6), st.floats(0.5, 1.0))
-def test_n_step_returns_equal_their_definition(episode, n, gamma):
-    made = transitions(episode, n=n, gamma=gamma)
-    assert [m["obs"] for m in made] == sorted(m["obs"] for m in made)
-    for got, expected in zip(made, brute_force(episode, n=n, gamma=gamma), strict=True):
-        assert got == pytest.approx(expected)
+# ---------------------------------------------------------------- windows
+
+episodes_drawn = st.lists(
+    st.tuples(st.lists(st.floats(-2, 2, width=32), min_size=1, max_size=9), st.booleans()), min_size=1, max_size=12
+)
 
 
-def test_every_step_of_a_finished_episode_gives_one_transition():
-    episode = [(0.0, "")] * 9 + [(1.0, "terminated")]
-    made = transitions(episode, n=3, gamma=0.5)
-    assert [m["obs"] for m in made] == list(range(10))
-    assert [m["reward"] for m in made[-3:]] == [0.25, 0.5, 1.0]
-    assert [m["discount"] for m in made[-4:]] == [0.5**3, 0.0, 0.0, 0.0]
+@given(episodes_drawn, st.integers(10, 32), st.integers(1, 6), st.floats(0.5, 1.0))
+def test_every_window_of_the_kept_episodes_equals_its_definition(drawn, capacity, length, gamma):
+    episodes = [make_episode(k, rewards, terminated=ended) for k, (rewards, ended) in enumerate(drawn)]
+    replay = Replay(capacity)
+    for count, newest in enumerate(episodes, start=1):
+        replay.add(newest)
+        kept = range(count - replay.num_episodes, count)
+        assert starts(replay) == [(number, t) for number in kept for t in range(len(drawn[number][0]))]
+        windows = every_window(replay, length=length, gamma=gamma)
+        for k, (number, t) in enumerate(starts(replay)):
+            episode = episodes[number]
+            action, inside, total, discount, after = expected_window(episode, t, length=length, gamma=gamma)
+            np.testing.assert_array_equal(windows.action[k], action)
+            assert windows.inside[k].tolist() == inside
+            assert windows.reward[k] == pytest.approx(total, rel=1e-5, abs=1e-5)
+            assert windows.discount[k] == pytest.approx(discount)
+            assert windows.frames["obs"][k].tolist() == [number, t]
+            assert windows.after["obs"][k].tolist() == [number, after]
+            assert (windows.after["picture"][k] == after).all()
+
+
+def test_a_window_that_ends_inside_a_chunk_keeps_its_reward_and_masks_its_actions():
+    replay = filled(20, [make_episode(0, [0, 0, 0, 0, 0, 0, 1])])
+    windows = every_window(replay, length=5, gamma=0.5)
+    assert windows.inside.sum(axis=1).tolist() == [5, 5, 5, 4, 3, 2, 1]
+    assert windows.inside[5].tolist() == [True, True, False, False, False]
+    assert windows.reward.tolist() == [0, 0, 0.5**4, 0.5**3, 0.25, 0.5, 1]
+    assert windows.discount.tolist() == [0.5**5] * 2 + [0.0] * 5
+    np.testing.assert_array_equal(windows.action[5, :, 1], [5.5, 6.5, 6.5, 6.5, 6.5])
+    assert (windows.after["obs"][2:, 1] == 7).all()  # what was seen when it was solved
 
 
 def test_the_value_counts_after_a_truncation_but_not_after_a_termination():
-    for end, discounts in (("truncated", [0.25, 0.5]), ("terminated", [0.0, 0.0])):
-        made = transitions([(0.0, ""), (0.0, end)], n=5, gamma=0.5)
-        assert [m["discount"] for m in made] == discounts
-        assert {m["next_obs"] for m in made} == {1.5}
+    for terminated, discounts in ((False, [0.25, 0.5]), (True, [0.0, 0.0])):
+        replay = filled(9, [make_episode(0, [0, 0], terminated=terminated)])
+        windows = every_window(replay, length=5, gamma=0.5)
+        assert windows.discount.tolist() == discounts
+        assert windows.after["obs"][:, 1].tolist() == [2, 2]
 
 
-def test_worlds_do_not_mix():
-    nstep = NStep(2, n=3, gamma=0.9)
-    over = {"terminated": False, "truncated": False}
-    for t in range(2):
-        for world in range(2):
-            assert nstep.add(world, {"obs": 10 * world + t}, 1.0 + world, {"next_obs": 0}, **over) == []
-    (first,) = nstep.add(1, {"obs": 12}, 2.0, {"next_obs": 5}, **over)
-    assert first == pytest.approx({"obs": 10, "next_obs": 5, "reward": 2 * (1 + 0.9 + 0.81), "discount": 0.9**3})
+def test_windows_are_drawn_evenly_and_none_begins_at_a_last_frame():
+    episodes = [make_episode(k, [0.0] * steps) for k, steps in enumerate((1, 4, 5))]
+    windows = filled(30, episodes).draw(np.random.default_rng(0), 5000, length=3, gamma=0.9)
+    drawn, counts = np.unique(windows.frames["obs"], axis=0, return_counts=True)
+    assert {tuple(row) for row in drawn} == {(k, t) for k, steps in enumerate((1, 4, 5)) for t in range(steps)}
+    assert counts.min() > 400  # 500 each, were they drawn evenly
 
 
-def test_a_stored_start_is_a_copy():
-    nstep = NStep(1, n=2, gamma=1.0)
-    start = {"obs": 1}
-    nstep.add(0, start, 0.0, {"next_obs": 0}, terminated=False, truncated=False)
-    start["obs"] = 99
-    (made,) = nstep.add(0, start, 0.0, {"next_obs": 0}, terminated=False, truncated=False)
-    assert made["obs"] == 1
+def test_drawn_windows_have_plain_types():
+    replay = filled(30, [make_episode(0, [0.0, 1.0])])
+    windows = replay.draw(np.random.default_rng(0), 7, length=3, gamma=0.9)
+    assert windows.action.shape == (7, 3, 2)
+    assert windows.frames["picture"].shape == (7, 2, 2, 3)
+    types = {x.dtype.name for x in (windows.action, windows.reward, windows.discount, windows.frames["obs"])}
+    assert types == {"float32"}
+    assert (windows.inside.dtype, windows.frames["picture"].dtype) == (np.bool_, np.uint8)
+
+
+def test_what_is_drawn_is_a_copy():
+    replay = filled(30, [make_episode(0, [0.0, 1.0])])
+    every_window(replay, length=1, gamma=1.0).frames["obs"][:] = 9
+    assert starts(replay) == [(0, 0), (0, 1)]
+
+
+# ---------------------------------------------------------------- what is kept
+
+
+@given(st.lists(st.integers(1, 9), min_size=1, max_size=30), st.integers(10, 40))
+def test_the_newest_episodes_are_kept_and_little_room_is_wasted(lengths, capacity):
+    replay, rows = Replay(capacity), [steps + 1 for steps in lengths]
+    for count, steps in enumerate(lengths, start=1):
+        replay.add(make_episode(count, [0.0] * steps))
+        kept = lengths[count - replay.num_episodes : count]
+        assert replay.num_episodes >= 1
+        assert len(replay) == sum(kept)
+        assert len(replay) + len(kept) >= min(sum(rows[:count]), capacity - 2 * max(rows[:count]))
+
+
+@pytest.mark.parametrize(("count", "kept"), [(1, [0]), (3, [0, 1, 2]), (4, [1, 2, 3]), (8, [5, 6, 7])])
+def test_the_oldest_episode_goes_when_the_ring_is_full(count, kept):
+    replay = filled(12, [make_episode(k, [0.0] * 3) for k in range(count)])  # four rows each
+    assert sorted({number for number, _ in starts(replay)}) == kept
+
+
+def test_an_episode_that_fills_the_ring_is_kept_alone():
+    replay = filled(10, [make_episode(0, [0.0] * 4), make_episode(1, [0.0] * 9), make_episode(2, [0.0] * 9)])
+    assert (replay.num_episodes, len(replay)) == (1, 9)
+    assert {number for number, _ in starts(replay)} == {2}
+
+
+def test_an_episode_longer_than_the_ring_is_refused_and_nothing_is_forgotten():
+    replay = filled(10, [make_episode(0, [0.0] * 5)])
+    with pytest.raises(UserError, match="an episode of 10 steps does not fit a replay of 10 frames: enlarge it"):
+        replay.add(make_episode(1, [0.0] * 10))
+    assert starts(replay) == [(0, t) for t in range(5)]
+
+
+def test_memory_is_taken_as_the_ring_fills():
+    pictures = np.zeros((3, 64, 64, 3), np.uint8)
+    episode = Trajectory({"picture": pictures}, np.zeros((2, 1), np.float32), np.zeros(2, np.float32), True, True)
+    before = resident()
+    replay = filled(100_000, [episode])  # 1.2 GB when it is full
+    assert len(replay) == 2
+    assert resident() - before < 50e6
+
+
+def resident():
+    """Bytes of this process in memory."""
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[1]) * 4096

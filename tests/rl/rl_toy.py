@@ -4,7 +4,10 @@ import numpy as np
 
 from robolearn.compose import build, compose
 from robolearn.normalize import Normalizer
-from robolearn.rl.online import OnlineTrainer
+from robolearn.rl.experience import relabelled
+from robolearn.rl.online import Local, OnlineTrainer
+from robolearn.rl.residual import Residual
+from robolearn.rl.units import Units
 from robolearn.schema import ActionChunk, Feature, Schema
 
 TINY = {
@@ -27,11 +30,11 @@ TINY = {
 }
 
 
-def make_config(**changes):
+def make_config(*, scale=0.5, **changes):
     """The algorithm's configuration at toy size."""
     options = [f"algo.{key}={value}" for key, value in (TINY | changes).items()]
     config = build("finetune", compose("finetune", ["checkpoint=c", "dataset=d", *options])).algo
-    config.residual_scale = {"default": 0.5}  # the arm's components are not ours
+    config.residual_scale = {"default": scale}  # the arm's components are not ours
     return config
 
 
@@ -47,16 +50,23 @@ def make_normalizer(schema, *, std=1.0):
     return Normalizer(schema, {"observation.state": {"mean": np.zeros(n), "std": np.full(n, std)}})
 
 
-def make_trainer(env, policy, out, *, demonstrations=(), seed=0, **changes):
-    return OnlineTrainer(
-        make_config(num_envs=env.num_envs, **changes),
-        env=env,
-        policy=policy,
-        normalizer=make_normalizer(policy.schema),
-        demonstrations=demonstrations,
-        seed=seed,
-        out=out,
-    )
+def make_units(schema, *, std=1.0):
+    return Units(make_normalizer(schema, std=std), schema)
+
+
+class Training:
+    """An algorithm, its loop and its worlds, all in this process."""
+
+    def __init__(self, env, policy, out, *, demonstrations=(), seed=0, algorithm=Residual, units=None, **changes):
+        self.config = make_config(num_envs=env.num_envs, **changes)
+        self.units = make_units(policy.schema) if units is None else units
+        self.algorithm = algorithm(self.config, policy=policy, units=self.units, seed=seed)
+        self.loop = OnlineTrainer(self.algorithm, self.config, seed=seed, out=out)
+        self.shown = relabelled(demonstrations, policy, self.units, seed=seed)
+        self.source = Local(env, self.algorithm, self.units, seed=self.loop.seed)
+
+    def run(self, evaluate, on_progress=None):
+        return self.loop.run(self.source, self.shown, evaluate=evaluate, on_progress=on_progress)
 
 
 # ---------------------------------------------------------------- every value known
@@ -199,6 +209,6 @@ def demonstrations(count):
     return episodes
 
 
-def never(correction):
-    """An evaluation in which no residual ever succeeds."""
+def never(acting):
+    """An evaluation in which nobody ever succeeds."""
     return 0.0

@@ -6,10 +6,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from rl_toy import Biased, Point, demonstrations, make_trainer, never
+import torch
+from rl_toy import Biased, Point, Training, demonstrations, never
+from safetensors import safe_open
 
 from robolearn.errors import UserError
-from robolearn.rl.checkpoint import save_checkpoint
+from robolearn.rl import checkpoint as module
+from robolearn.rl.checkpoint import FILE, save_checkpoint
+from robolearn.rl.units import VECTOR
 
 
 class Killed(BaseException):
@@ -17,132 +21,176 @@ class Killed(BaseException):
 
 
 def kill_at(step):
-    def on_progress(steps, recent):
+    def on_progress(steps, recent, metrics):
         if steps >= step:
             raise Killed
 
     return on_progress
 
 
-def tensors(trainer):
-    """Everything that learning depends on, as plain arrays."""
-    learner, state = trainer.learner, {}
-    for name in ("actor", "critic", "actor_target", "critic_target"):
-        state |= {f"{name}.{key}": value.numpy().copy() for key, value in getattr(learner, name).state_dict().items()}
-    for name in ("actor_optimizer", "critic_optimizer"):
-        for index, entry in getattr(learner, name).state_dict()["state"].items():
+def start(out, **changes):
+    return Training(Point(2), Biased(), out, demonstrations=demonstrations(2), **changes)
+
+
+def tensors(training):
+    """Everything that learning depends on but the episodes, as plain arrays."""
+    algorithm, state = training.algorithm, {}
+    for name, network in {"actor": algorithm.actor, **algorithm.modules}.items():
+        state |= {f"{name}.{key}": value.numpy().copy() for key, value in network.state_dict().items()}
+    for name, optimizer in algorithm.optimizers.items():
+        for index, entry in optimizer.state_dict()["state"].items():
             state |= {f"{name}.{index}.{key}": value.numpy().copy() for key, value in entry.items()}
-    state |= {f"replay.{key}": value for key, value in trainer.replay.state().items()}
-    state["generator"] = learner.generator.get_state().numpy()
+    state["generator"] = algorithm.generator.get_state().numpy()
     return state
 
 
-def killed_run(out, *, at=40):
-    """The trainer's state at its last checkpoint, at step 32 of a run that dies soon after."""
-    trainer = make_trainer(Point(2), Biased(), out, demonstrations=demonstrations(2))
-    kept = {}
+def episodes(training):
+    """Every observation in the replay, in its order."""
 
-    def evaluate(correction):
-        kept.update(tensors(trainer), counters=(trainer.steps, trainer.episodes, trainer._updates))
+    class Each:
+        def integers(self, high, size):
+            return np.arange(size)
+
+    replay = training.loop.experience.online
+    return replay.draw(Each(), len(replay), length=1, gamma=1.0).frames[VECTOR]
+
+
+def killed_run(out, *, at=52):
+    """State at the last checkpoint, at step 32, of a run that dies soon after, its episodes then, and its curve."""
+    training, kept = start(out), {}
+
+    def evaluate(acting):
+        kept.update(tensors(training), updates=training.loop.clock.updates)
         return 0.5
 
     with pytest.raises(Killed):
-        trainer.run(evaluate=evaluate, on_progress=kill_at(at))
-    return kept, list(trainer.curve)
+        training.run(evaluate, kill_at(at))
+    return kept, episodes(training), list(training.loop.curve)
 
 
-def resume(out):
-    return make_trainer(Point(2), Biased(), out, demonstrations=demonstrations(2))
-
-
-def test_a_killed_run_goes_on_where_its_checkpoint_was(tmp_path):
-    expected, curve = killed_run(tmp_path)
-    trainer = resume(tmp_path)
-    assert (trainer.steps, trainer.episodes, trainer._updates) == expected.pop("counters")
-    assert trainer.steps == 32
-    found = tensors(trainer)
+def test_a_killed_run_goes_on_with_the_networks_of_its_checkpoint_and_all_its_finished_episodes(tmp_path):
+    expected, seen, curve = killed_run(tmp_path)
+    training = start(tmp_path)
+    assert training.loop.clock.updates == expected.pop("updates") > 0
+    found = tensors(training)
     assert found.keys() == expected.keys()
-    assert any(key.startswith("actor_optimizer.0.exp_avg") for key in found)
+    assert {"critic.0.exp_avg", "actor.0.exp_avg_sq", "critic.0.step"} <= found.keys()
     for key, value in expected.items():
         np.testing.assert_array_equal(found[key], value, err_msg=key)
-    assert trainer.curve == curve
-    asked = []
-    done = trainer.run(evaluate=lambda correction: asked.append(trainer.steps) or 0.7)
+    assert training.loop.curve == curve
+    assert len(seen) > 20
+    np.testing.assert_array_equal(episodes(training), seen)
+    # the clock goes on with the last episode that was finished
+    assert 32 < training.loop.clock.steps <= 52
+
+
+def test_a_resumed_run_makes_up_for_its_updates_and_repeats_no_evaluation(tmp_path):
+    killed_run(tmp_path)
+    training, asked = start(tmp_path), []
+    done = training.run(lambda acting: asked.append(training.loop.clock.steps) or 0.7)
     assert asked == [64]  # neither the first evaluation nor the one at 32 again
     assert [point["success"] for point in done] == [0.5, 0.5, 0.7]
-    assert resume(tmp_path).run(evaluate=never) == done  # nothing is left to do
+    assert training.loop.clock.updates == 4 + 64 - 16
+    assert start(tmp_path).run(never) == done  # nothing is left to do
+
+
+def test_a_resumed_run_sees_other_episodes(tmp_path):
+    _, seen, _ = killed_run(tmp_path)
+    training = start(tmp_path, total_steps=128)
+    training.run(never)
+    new = episodes(training)[len(seen) :]
+    assert len(new) > 40
+    assert not {row.tobytes() for row in new} & {row.tobytes() for row in seen}
+
+
+@pytest.mark.parametrize("at", [32, 64])
+def test_an_evaluation_that_was_killed_is_made_up_for(tmp_path, at):
+    training = start(tmp_path)
+
+    def evaluate(acting):
+        if training.loop.clock.steps == at:
+            raise Killed
+        return 0.5
+
+    with pytest.raises(Killed):
+        training.run(evaluate)
+    resumed = start(tmp_path)
+    curve = resumed.run(never)
+    assert len(curve) == 3
+    assert curve[-1]["steps"] == 64
+    assert at - 20 <= curve[at // 32]["steps"] <= at + 20  # the unfinished episodes are lost
+    assert resumed.loop.clock.updates == 4 + 64 - 16
+
+
+def test_a_run_may_be_killed_again_and_again(tmp_path):
+    for at in (20, 30, 44, 58):
+        training = start(tmp_path)
+        with pytest.raises(Killed):
+            training.run(never, kill_at(at))
+    training = start(tmp_path)
+    training.run(never)
+    assert training.loop.clock.steps == 64
+    assert training.loop.clock.updates == 4 + 64 - 16
+    assert training.loop.episodes == len(set(map(bytes, episodes(training)[:, 1]))) > 0  # each has a goal of its own
 
 
 def test_a_half_written_checkpoint_is_ignored(tmp_path):
-    expected, _ = killed_run(tmp_path)
-    half = tmp_path / "checkpoint.new"
-    half.mkdir()
-    (half / "learner.safetensors").write_bytes(b"half")
-    trainer = resume(tmp_path)
-    np.testing.assert_array_equal(tensors(trainer)["critic.weights.0"], expected["critic.weights.0"])
-    trainer.run(evaluate=never)
-    assert resume(tmp_path).steps == 64
-
-
-def test_a_kill_between_the_two_renamings_loses_nothing(tmp_path):
-    expected, _ = killed_run(tmp_path)
-    (tmp_path / "checkpoint").rename(tmp_path / "checkpoint.old")
-    trainer = resume(tmp_path)
-    np.testing.assert_array_equal(tensors(trainer)["critic.weights.0"], expected["critic.weights.0"])
-    # the next save begins with this leftover and may be killed at the same place
-    save_checkpoint(trainer, tmp_path)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["checkpoint"]
-    assert resume(tmp_path).steps == 32
+    expected, *_ = killed_run(tmp_path)
+    (tmp_path / f".{FILE}.tmp").write_bytes(b"half")
+    training = start(tmp_path)
+    np.testing.assert_array_equal(tensors(training)["critic.weights.0"], expected["critic.weights.0"])
+    training.run(never)
+    assert start(tmp_path).loop.clock.steps == 64
 
 
 def test_every_moment_of_a_save_leaves_a_whole_checkpoint(tmp_path, monkeypatch):
     killed_run(tmp_path)
-    trainer = resume(tmp_path)
-    (tmp_path / "checkpoint").rename(tmp_path / "checkpoint.old")
+    training = start(tmp_path)
+    before = (tmp_path / FILE).read_bytes()
 
-    def count_down(function, left):
-        def call(*arguments, **options):
-            if left[0] == 0:
-                raise Killed
-            left[0] -= 1
-            return function(*arguments, **options)
+    def die(*arguments, **options):
+        raise Killed
 
-        return call
-
-    for moment in range(40):
-        left = [moment]
+    for owner, name in ((os, "replace"), (module, "save_file"), (Path, "unlink")):
         with monkeypatch.context() as patch:
-            patch.setattr(os, "replace", count_down(os.replace, left))
-            patch.setattr(Path, "unlink", count_down(Path.unlink, left))
-            patch.setattr(Path, "rmdir", count_down(Path.rmdir, left))
-            try:
-                save_checkpoint(trainer, tmp_path)
-                break
-            except Killed:
-                pass
-        assert resume(tmp_path).steps == 32
-    assert 1 < moment < 39
+            patch.setattr(owner, name, die)
+            with pytest.raises(Killed):
+                save_checkpoint(training.algorithm, training.loop.learned, training.loop.curve, tmp_path)
+        if name != "unlink":  # which only clears away what is left
+            assert (tmp_path / FILE).read_bytes() == before
+        assert len(start(tmp_path).loop.curve) == 2
 
 
 def test_no_checkpoint_no_resume(tmp_path):
-    assert resume(tmp_path / "empty").steps == 0
+    training = start(tmp_path / "empty")
+    assert (training.loop.clock.steps, training.loop.clock.updates, training.loop.curve) == (0, 0, [])
 
 
-def test_a_checkpoint_of_another_network_is_refused(tmp_path):
+@pytest.mark.parametrize("change", [{"hidden": 8}, {"num_critics": 3}])
+def test_a_checkpoint_of_another_network_is_refused(tmp_path, change):
     killed_run(tmp_path)
     with pytest.raises(UserError, match="is of another network: give another `out`"):
-        make_trainer(Point(2), Biased(), tmp_path, hidden=8)
+        start(tmp_path, **change)
 
 
 def test_a_resumed_run_may_be_given_a_smaller_budget(tmp_path):
-    killed_run(tmp_path)
-    trainer = make_trainer(Point(2), Biased(), tmp_path, demonstrations=demonstrations(2), total_steps=20)
-    trainer.run(evaluate=never)
-    assert len(trainer.replay) == trainer.replay.capacity < 32
+    _, _, curve = killed_run(tmp_path)
+    training = start(tmp_path, total_steps=20)
+    assert training.run(never) == curve
+    assert all(torch.equal(training.loop.learned.best[k], v) for k, v in training.algorithm.actor.state_dict().items())
+
+
+def test_a_resumed_run_may_be_given_a_smaller_replay(tmp_path):
+    _, seen, _ = killed_run(tmp_path)
+    training = start(tmp_path, replay_steps=22)
+    kept = episodes(training)
+    assert 0 < len(kept) < 22
+    np.testing.assert_array_equal(kept, seen[-len(kept) :])
 
 
 def test_a_checkpoint_holds_nothing_that_is_unpickled(tmp_path):
     killed_run(tmp_path)
-    names = {path.name for path in (tmp_path / "checkpoint").iterdir()}
-    assert names == {"counters.json", "learner.safetensors", "replay.safetensors"}
-    assert json.loads((tmp_path / "checkpoint" / "counters.json").read_text())["steps"] == 32
+    assert {path.name for path in tmp_path.iterdir()} == {FILE, "episodes"}
+    with safe_open(tmp_path / FILE, "np") as file:
+        assert json.loads(file.metadata()["counters"])["steps"] == 32
+        assert "best.net.weights.0" in file.keys()  # noqa: SIM118 - it is no dictionary

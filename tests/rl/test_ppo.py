@@ -9,7 +9,8 @@ from rl_toy import Point
 
 from robolearn.config import PPOConfig
 from robolearn.errors import UserError
-from robolearn.rl.ppo import PPOLearner, Rollout, RunningScale, advantages
+from robolearn.rl.ppo import PPOLearner, Rollout, RunningScale
+from robolearn.rl.proximal import advantages
 from robolearn.rl.teacher import load_teacher
 from robolearn.rl.teaching import TeacherTrainer
 
@@ -38,6 +39,9 @@ def make_config(**changes):
         "final_std": 0.1,
         "std_decay": 1.0,
         "reward": "sparse",
+        "imitate": None,
+        "imitation_weight": 1.0,
+        "imitation_steps": 1000,
     }
     return PPOConfig(**(settings | changes))
 
@@ -47,7 +51,7 @@ def make_rollout(learner, *, steps=6, worlds=5, obs_dim=4):
     extra = torch.rand(steps, worlds, 1)
     action, log_prob, mean = learner.act(obs)
     advantage = torch.randn(steps, worlds)
-    return Rollout(obs, extra, action, log_prob, mean, advantage, torch.randn(steps, worlds))
+    return Rollout(obs, extra, action, log_prob, mean, advantage, torch.randn(steps, worlds), obs[..., :0])
 
 
 def test_the_noise_keeps_its_first_width_and_falls_to_the_final_one_in_the_end():

@@ -1,0 +1,115 @@
+"""Worlds that an algorithm acts in, and the finished episodes that come of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from robolearn.acting import ChunkActor, Correction
+from robolearn.data.replay import Trajectory
+from robolearn.language import TASK
+from robolearn.protocols import Policy, VecEnv
+from robolearn.rl.reads import stored
+from robolearn.rl.units import Units
+
+BASE = "base"  # the policy's own action at a frame, before any correction
+Frames = Mapping[str, NDArray[Any]]
+
+
+class Acting(NamedTuple):
+    """Who acts: a policy that plans chunks and, where there is one, what changes its actions at every control step."""
+
+    policy: Policy
+    correction: Correction | None = None
+
+
+class Interaction:
+    """A batch of worlds, advanced one control step at a time.
+
+    Attributes:
+        steps: control steps so far, summed over the worlds.
+    """
+
+    def __init__(
+        self, env: VecEnv, acting: Acting, units: Units, *, seed: int | tuple[int, ...], reads: bool = False
+    ) -> None:
+        """Start an episode in every world of `env`, whose autoreset must be off.
+
+        Args:
+            env: the worlds.
+            acting: who acts, in all worlds at once.
+            units: normalisation of what is stored.
+            seed: of the episodes and of the policy's noise; resumed runs and other actors need another.
+            reads: whether frames also hold what the policy read; see `robolearn.rl.reads`.
+        """
+        self._reads = reads
+        self.env, self.units, self.steps = env, units, 0
+        self._correction = acting.correction
+        self._actor = ChunkActor(acting.policy, env.num_envs)
+        self._rng = np.random.default_rng(seed)
+        self._pasts = [_Past() for _ in range(env.num_envs)]
+        self._base = np.zeros((env.num_envs, *acting.policy.schema.action.shape), np.float32)
+        self._frame: Frames = {}
+        self._restart(np.ones(env.num_envs, bool))
+
+    def step(self) -> list[Trajectory]:
+        """Advance every world by one control step; return the episodes that ended with it."""
+        action = self._base if self._correction is None else self._correction(self._told(), self._base)
+        self._frame, reward, terminated, truncated, info = self.env.step(action)
+        self.steps += self.env.num_envs
+        # the base's own action at the true last frame, too: before any reset
+        self._base = self._actor.base_action(self._told())
+        seen = self._seen()
+        done = self.units.action(action)
+        for i, past in enumerate(self._pasts):
+            past.add({key: values[i] for key, values in seen.items()}, done[i], float(reward[i]))
+        over = terminated | truncated
+        finished = [
+            self._pasts[i].finish(terminated=bool(terminated[i]), success=bool(info["success"][i]))
+            for i in np.flatnonzero(over)
+        ]
+        if over.any():
+            self._restart(over)
+        return finished
+
+    def _restart(self, mask: NDArray[np.bool_]) -> None:
+        seeds = self._rng.integers(2**31, size=self.env.num_envs).tolist()
+        self._actor.reset(seeds, mask)
+        masked = [seed if chosen else None for seed, chosen in zip(seeds, mask, strict=True)]
+        self._frame, _ = self.env.reset(seed=masked, options={"reset_mask": mask})
+        ids = np.flatnonzero(mask)
+        self._base[ids] = self._actor.base_action(self._told(), ids)
+        seen = self._seen()
+        for i in ids:
+            self._pasts[i].begin({key: values[i] for key, values in seen.items()})
+
+    def _told(self) -> Frames:
+        """The newest frame and what each world is asked for."""
+        return {**self._frame, TASK: np.array(self.env.instructions)}
+
+    def _seen(self) -> dict[str, NDArray[Any]]:
+        """The newest frame as it is stored."""
+        read = stored(self._actor.read()) if self._reads else {}
+        return {**self.units.frame(self._frame), BASE: self.units.action(self._base), **read}
+
+
+class _Past:
+    """The present episode of a world."""
+
+    def begin(self, frame: Mapping[str, NDArray[Any]]) -> None:
+        self._frames = [frame]
+        self._actions: list[NDArray[np.float32]] = []
+        self._rewards: list[float] = []
+
+    def add(self, frame: Mapping[str, NDArray[Any]], action: NDArray[np.float32], reward: float) -> None:
+        self._frames.append(frame)
+        self._actions.append(action)
+        self._rewards.append(reward)
+
+    def finish(self, *, terminated: bool, success: bool) -> Trajectory:
+        frames = {key: np.stack([frame[key] for frame in self._frames]) for key in self._frames[0]}
+        rewards = np.array(self._rewards, np.float32)
+        return Trajectory(frames, np.stack(self._actions), rewards, terminated, success)

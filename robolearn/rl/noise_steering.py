@@ -1,0 +1,250 @@
+"""Noise steering (Wagenmaker et al., "Steering Your Diffusion Policy with Latent Space Reinforcement Learning", 2025).
+
+The base policy stays frozen. An actor gives the noise that its flow or diffusion starts from,
+
+    w = b tanh(mu(o) + sigma(o) e),    e ~ N(0, I),    |w| <= b,
+
+of the shape of the base's own noise: one noise repeated over the chunk would be none that the base knows. At first
+mu = 0 and sigma = 1 / b, so that w is the base's own noise e, softly bounded. Values of chunks are learned from all
+that was executed, by the actor or by demonstrators,
+
+    Q_A(s, a) <- R + gamma^k [min Q_A'(s', base(s', w')) - alpha log pi(w' | s')],
+
+and distilled into values of noise, Q_W(s, w) <- Q_A(s, base(s, w)), which have a gradient without that of the base. The
+actor minimises alpha log pi(w | s) - min Q_W(s, w), and alpha follows a target entropy (soft actor-critic, Haarnoja et
+al. 2018). log pi is that of w / b, per component, so that alpha does not depend on how many there are.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from robolearn.config import NoiseSteeringConfig
+from robolearn.data.replay import Trajectory
+from robolearn.protocols import Observation, Policy
+from robolearn.rl.chunks import (
+    PLANS,
+    PLANS_NOISE,
+    arrays,
+    ask,
+    chunk_size,
+    chunk_target,
+    least_of_two,
+    noise_shape_of,
+    values_of,
+    with_plans,
+)
+from robolearn.rl.experience import Batch, Experience
+from robolearn.rl.gaussian import SquashedGaussian
+from robolearn.rl.interaction import Acting
+from robolearn.rl.networks import critics, descend, follow
+from robolearn.rl.observer import Observer
+from robolearn.rl.online import Clock
+from robolearn.rl.refinement import Rebuilt, save_refinement
+from robolearn.rl.units import Units
+from robolearn.schema import ActionChunk
+
+
+class SteeredPolicy:
+    """A base policy that starts from the actor's noise; satisfies `robolearn.protocols.Policy`."""
+
+    def __init__(
+        self,
+        base: Policy,
+        actor: SquashedGaussian,
+        units: Units,
+        *,
+        greedy: bool = False,
+        steers: Callable[[], bool] | None = None,
+    ) -> None:
+        """Steer with the actor's present weights.
+
+        Args:
+            base: the policy.
+            actor: of its noise.
+            units: of its channels.
+            greedy: start from the middle of the distribution; else from a draw, which the noise given decides.
+            steers: tells whether to steer at the moment, always when None.
+        """
+        self.base, self.actor, self.units, self.greedy, self.steers = base, actor, units, greedy, steers
+        self.schema, self.reads_task = base.schema, base.reads_task
+        self.n_obs_steps, self.horizon, self.n_action_steps = base.n_obs_steps, base.horizon, base.n_action_steps
+        self._shape = noise_shape_of(base)
+        self.noise_shape: tuple[int, ...] | None = self._shape
+
+    def predict_chunk(
+        self, observation: Observation, noise: NDArray[np.float32] | None = None, n_samples: int = 1
+    ) -> ActionChunk:
+        """See `robolearn.protocols.Policy.predict_chunk`; `noise` is e."""
+        if self.steers is None or self.steers():
+            noise = self._steered(observation, noise, n_samples)
+        return self.base.predict_chunk(observation, noise, n_samples)
+
+    @torch.inference_mode()
+    def _steered(
+        self, observation: Observation, noise: NDArray[np.float32] | None, n_samples: int
+    ) -> NDArray[np.float32]:
+        newest = {key: observation[key][:, -1] for key in self.schema.observation_keys}
+        frames = {key: torch.from_numpy(values) for key, values in self.units.frame(newest).items()}
+        seen = self.actor.observer(frames).repeat_interleave(n_samples, dim=0)
+        if self.greedy:
+            given = torch.zeros(len(seen), math.prod(self._shape))
+        elif noise is None:
+            given = torch.randn(len(seen), math.prod(self._shape))
+        else:
+            given = torch.from_numpy(np.asarray(noise, np.float32)).flatten(1)
+        steered: NDArray[np.float32] = self.actor.draw(seen, given)[0].numpy()
+        return steered.reshape(-1, *self._shape)
+
+
+class NoiseSteering:
+    """Networks, losses and updates; see `robolearn.rl.online.Algorithm`."""
+
+    def __init__(self, config: NoiseSteeringConfig, *, policy: Policy, units: Units, seed: int) -> None:
+        """Initialise from a seed, on top of a policy that draws noise."""
+        self.config, self.policy, self.units, self.clock = config, policy, units, Clock()
+        self.noise_shape = noise_shape_of(policy)
+        noise_dim = math.prod(self.noise_shape)
+        torch.manual_seed(seed)
+        self.actor = SquashedGaussian(Observer(units), noise_dim, hidden=config.hidden, bound=config.noise_bound)
+        seen_dim = self.actor.observer.dim
+        self.critic = critics(seen_dim + chunk_size(policy), config)
+        self.noise_critic = critics(seen_dim + noise_dim, config)
+        self.temperature = nn.ParameterDict({"log": torch.tensor(math.log(config.initial_temperature))})
+        self.target_observer = copy.deepcopy(self.actor.observer).requires_grad_(False)
+        self.target_critic = copy.deepcopy(self.critic).requires_grad_(False)
+        self.modules: dict[str, nn.Module] = {
+            "critic": self.critic,
+            "noise_critic": self.noise_critic,
+            "target_observer": self.target_observer,
+            "target_critic": self.target_critic,
+            "temperature": self.temperature,
+        }
+        # what pictures show is learned from the values of chunks alone; all others read it
+        self._critics = [*self.critic.parameters(), *self.actor.observer.parameters()]
+        self.optimizers: dict[str, torch.optim.Optimizer] = {
+            "actor": torch.optim.Adam(self.actor.net.parameters(), lr=config.actor_lr, fused=True),
+            "critic": torch.optim.Adam(self._critics, lr=config.critic_lr, fused=True),
+            "noise_critic": torch.optim.Adam(self.noise_critic.parameters(), lr=config.critic_lr, fused=True),
+            "temperature": torch.optim.Adam(self.temperature.parameters(), lr=config.temperature_lr),
+        }
+        self.generator = torch.Generator().manual_seed(seed)
+        self._rng = np.random.default_rng(seed)
+
+    def acting(self, rng: np.random.Generator | None) -> Acting:
+        """See `robolearn.rl.online.Algorithm.acting`; the first steps are the base's own."""
+        if rng is None:
+            return Acting(SteeredPolicy(self.policy, self.actor, self.units, greedy=self.config.greedy))
+        return Acting(SteeredPolicy(self.policy, self.actor, self.units, steers=lambda: self._learns))
+
+    @property
+    def _learns(self) -> bool:
+        """Whether the actor learns by now."""
+        return self.clock.updates > self.config.critic_warmup_updates
+
+    def complete(self, trajectory: Trajectory) -> Trajectory:
+        """Add chunks of the base's own noise, from which the values of noise are distilled."""
+        count = self.config.distilled_plans
+        return with_plans(trajectory, self.policy, self.units, self._rng, count=count, noise=True, reads=True)
+
+    def critic_loss(self, batch: Batch, chunk: Tensor, log_prob: Tensor) -> Tensor:
+        """Mean over heads of the squared error of Q_A.
+
+        Args:
+            batch: windows [B].
+            chunk: base(s', w') [B, h * action_dim].
+            log_prob: log pi(w' | s') [B].
+        """
+        with torch.no_grad():
+            seen = self.target_observer(batch.after)
+            value = least_of_two(self.target_critic, seen, chunk, self.generator)
+            target = chunk_target(batch, value, gamma=self.config.gamma, step_cost=self.config.step_cost)
+            target = target - batch.discount * self.alpha * log_prob
+        q = values_of(self.critic, self.actor.observer(batch.frames), batch.action.flatten(1))
+        return (q - target).square().mean()
+
+    def distillation_loss(self, seen: Tensor, noise: Tensor, chunk: Tensor) -> Tensor:
+        """Mean squared difference between Q_W(s, w) and Q_A(s, base(s, w)), head by head.
+
+        Args:
+            seen: what is seen [B, dim].
+            noise: w [B, n, noise_dim].
+            chunk: base(s, w) [B, n, h * action_dim].
+        """
+        with torch.no_grad():
+            target = values_of(self.critic, seen, chunk)
+        return (values_of(self.noise_critic, seen, noise) - target).square().mean()
+
+    def actor_loss(self, seen: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean of alpha log pi(w | s) - min Q_W(s, w), and of log pi."""
+        noise, log_prob = self.actor.draw(seen, self._gaussian(len(seen)))
+        value = least_of_two(self.noise_critic, seen, noise, self.generator)
+        return (self.alpha * log_prob - value).mean(), log_prob.mean()
+
+    def temperature_loss(self, log_prob: Tensor) -> Tensor:
+        """Log alpha times how far the entropy lies above its target."""
+        return -self.temperature["log"] * (log_prob.detach() + self.config.target_entropy)
+
+    @property
+    def alpha(self) -> Tensor:
+        """Weight of the entropy."""
+        return self.temperature["log"].detach().exp()
+
+    def update(self, experience: Experience) -> dict[str, Tensor]:
+        """One step of everything; the actor and its temperature wait until the critics have learned alone."""
+        batch = experience.batch(self.config.batch_size, steps=self.policy.n_action_steps)
+        with torch.no_grad():
+            seen_after = self.actor.observer(batch.after)
+            noise, log_prob = self.actor.draw(seen_after, self._gaussian(len(seen_after)))
+            chunk = self._ask(batch.after, noise)
+        critic_loss = self.critic_loss(batch, chunk, log_prob)
+        descend(self.optimizers["critic"], critic_loss, self._critics)
+        follow(self.target_critic, self.critic, self.config.tau)
+        follow(self.target_observer, self.actor.observer, self.config.tau)
+        with torch.no_grad():
+            seen, seen_after = self.actor.observer(batch.frames), self.actor.observer(batch.after)
+        # the base's own noise, which is broad, and the actor's, where its values are used
+        distilled = self.distillation_loss(seen, batch.frames[PLANS_NOISE].float(), batch.frames[PLANS].float())
+        distilled = distilled + self.distillation_loss(seen_after, noise[:, None], chunk[:, None])
+        descend(self.optimizers["noise_critic"], distilled, list(self.noise_critic.parameters()))
+        metrics = {"critic_loss": critic_loss.detach(), "distillation_loss": distilled.detach()}
+        return metrics | (self._improve(seen) if self._learns else {})
+
+    def _improve(self, seen: Tensor) -> dict[str, Tensor]:
+        self.noise_critic.requires_grad_(False)
+        loss, log_prob = self.actor_loss(seen)
+        descend(self.optimizers["actor"], loss, list(self.actor.net.parameters()))
+        self.noise_critic.requires_grad_(True)
+        parameters = list(self.temperature.parameters())
+        descend(self.optimizers["temperature"], self.temperature_loss(log_prob), parameters)
+        return {"actor_loss": loss.detach(), "entropy": -log_prob.detach(), "temperature": self.alpha}
+
+    def _ask(self, frames: Mapping[str, Tensor], noise: Tensor) -> Tensor:
+        """base(s, w) [B, h * action_dim] for w [B, noise_dim]."""
+        shaped = noise.numpy().reshape(-1, *self.noise_shape)
+        return torch.from_numpy(ask(self.policy, self.units, arrays(frames), shaped)[:, 0])
+
+    def _gaussian(self, batch: int) -> Tensor:
+        return torch.randn(batch, math.prod(self.noise_shape), generator=self.generator)
+
+    def save(self, folder: Path) -> None:
+        """Write the actor beside the base policy in `folder`."""
+        config = self.config
+        settings = {"hidden": config.hidden, "bound": config.noise_bound, "greedy": config.greedy}
+        save_refinement(folder, "noise_steering", settings, self.actor)
+
+
+def rebuild(settings: Mapping[str, Any], policy: Policy, units: Units) -> Rebuilt:
+    """See `robolearn.rl.refinement`."""
+    noise_dim = math.prod(noise_shape_of(policy))
+    actor = SquashedGaussian(Observer(units), noise_dim, hidden=settings["hidden"], bound=settings["bound"])
+    return Rebuilt(actor, Acting(SteeredPolicy(policy, actor, units, greedy=settings["greedy"])))
