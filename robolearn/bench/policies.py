@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import multiprocessing
-import os
-import threading
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from robolearn.bench._policy_runs import DEMONSTRATIONS, TRAININGS, Run, demonstrations, finish, kept
+from robolearn.bench._pool import finish_all
 from robolearn.errors import UserError, nearest
 from robolearn.eval.metrics import SuccessRate
 from robolearn.eval.results import Measure, Result, provenance
@@ -64,7 +60,7 @@ def run(
     chosen = _chosen(tasks, seeds, policies)
     for task in dict.fromkeys(one.task for one in chosen):
         progress(f"{task}: {DEMONSTRATIONS} demonstrations in {demonstrations(task)}")
-    for i, (one, result) in enumerate(_finish(chosen)):
+    for i, (one, result) in enumerate(finish_all(chosen, finish)):
         rates = ", ".join(f"{name} {SuccessRate.of(o)}" for name, o in result["outcomes"].items())
         progress(f"{i + 1}/{len(chosen)}: {one.task}, seed {one.seed}: {rates} (commit {result['commit']})")
     finished = {one: kept(one) for one in _all_runs()}
@@ -113,30 +109,6 @@ def _chosen(tasks: Sequence[str] | None, seeds: Sequence[int] | None, policies: 
     if not chosen:
         raise UserError(f"`bench policies` has no such run: seeds are {', '.join(map(str, SEEDS))}")
     return chosen
-
-
-def _finish(runs: list[Run]) -> Iterator[tuple[Run, dict[str, Any]]]:
-    """Yield runs as they are finished. A process that dies ends the benchmark; what it had saved goes on next time."""
-    workers = min(2, os.cpu_count() or 1)
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, mp_context=context, initializer=_end_with, initargs=(os.getpid(),)) as pool:
-        futures = [pool.submit(finish, one) for one in runs]
-        try:
-            for future in as_completed(futures):
-                yield future.result()
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
-
-
-def _end_with(parent: int) -> None:
-    """End this process when its parent has: a run must not go on beside the one that resumes it."""
-
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(1.0)
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
 
 
 def _outcomes(results: Mapping[Run, Mapping[str, Any]]) -> Outcomes:

@@ -2,10 +2,6 @@
 
 import dataclasses
 import shutil
-import subprocess
-import sys
-import time
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -38,12 +34,12 @@ def made_up(one):
 def run_some(monkeypatch, **narrowed):
     from robolearn.commands.common import save_result
 
-    def finish(chosen):
+    def finish(chosen, _):
         for one in chosen:
             save_result(one.folder / "result.json", made_up(one))
             yield one, made_up(one)
 
-    monkeypatch.setattr(policies, "_finish", finish)
+    monkeypatch.setattr(policies, "finish_all", finish)
     monkeypatch.setattr(policies, "demonstrations", lambda task: task)
     lines = []
     return {m.id: m for m in policies.run(lines.append, **narrowed)}, lines
@@ -191,44 +187,3 @@ def test_a_killed_run_of_lerobots_ends_with_the_same_weights(tiny, monkeypatch):
     assert not weights.exists()
     runs.finish(one)
     assert weights.read_bytes() == whole
-
-
-def test_runs_come_back_from_their_processes(tmp_path, monkeypatch):
-    from robolearn.commands.common import save_result
-
-    monkeypatch.chdir(tmp_path)
-    chosen = [Run("push", name, 0) for name in ("flow", "flow_moh", "diffusion")]
-    for one in chosen:
-        save_result(one.folder / "result.json", made_up(one))
-    assert dict(policies._finish(chosen)) == {one: made_up(one) for one in chosen}
-
-
-def test_a_run_ends_with_the_benchmark(tmp_path):
-    """Its process must not train on beside the next start of the same command."""
-    child = "import os, sys, time; from robolearn.bench.policies import _end_with; _end_with(os.getppid()); "
-    child += "open(sys.argv[1], 'w').write(str(os.getpid())); time.sleep(60)"
-    parent = "import subprocess, sys, time; subprocess.Popen([sys.executable, '-c', *sys.argv[1:]]); time.sleep(60)"
-    note = tmp_path / "pid"
-    process = subprocess.Popen([sys.executable, "-c", parent, child, str(note)])
-    try:
-        wait_until(lambda: note.exists() and note.read_text() != "")
-    finally:
-        process.kill()
-        process.wait()
-    wait_until(lambda: not is_running(int(note.read_text())))
-
-
-def wait_until(true):
-    deadline = time.monotonic() + 30
-    while not true():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-
-
-def is_running(pid):
-    """Whether a process is there and is no zombie that nobody has collected."""
-    stat = Path(f"/proc/{pid}/stat")
-    try:
-        return stat.read_text().rpartition(")")[2].split()[0] != "Z"
-    except (FileNotFoundError, ProcessLookupError):
-        return False

@@ -1,0 +1,165 @@
+"""What `robolearn bench rl` compares: problems, each with its tasks, base policy, budget and algorithms."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+SEEDS = (0, 1, 2)
+EPISODES = 100  # of an evaluation: thirty mislead
+STOP_AT = 0.98  # two evaluations in a row that end a run; the same for all
+OUT = Path("outputs/bench/rl")
+
+
+@dataclass(frozen=True)
+class Base:
+    """The policy that algorithms begin with.
+
+    Attributes:
+        demonstrations: successful episodes of the scripted expert that it learns from.
+        noise: of the expert, as a share of the bounds of actions.
+        name: of the policy.
+        words: further options of `robolearn train`.
+    """
+
+    demonstrations: int
+    noise: float
+    name: str = "flow"
+    words: tuple[str, ...] = ("policy=flow", "train.steps=2000")
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One comparison.
+
+    Attributes:
+        title: what it is about.
+        bases: by task.
+        budget: control steps of interaction.
+        every: control steps between evaluations.
+        algorithms: options of `robolearn finetune` of each row; the first is what the others are compared with.
+        single: tasks of which only the first seed is run.
+        others: bases, by algorithm, of those that cannot begin with the one of the rest.
+    """
+
+    title: str
+    bases: Mapping[str, Base]
+    budget: int
+    every: int
+    algorithms: Mapping[str, tuple[str, ...]]
+    single: tuple[str, ...] = ()
+    others: Mapping[str, Base] = field(default_factory=dict)
+
+    def seeds(self, task: str) -> tuple[int, ...]:
+        """Seeds of a task's runs."""
+        return SEEDS[:1] if task in self.single else SEEDS
+
+
+ASSEMBLY, BOX_CLOSE = "metaworld_assembly", "metaworld_box_close"
+NOISY = Base(10, 0.3)
+# of the same demonstrations, for what tunes a diffusion
+NOISY_DIFFUSION = replace(
+    NOISY, name="diffusion", words=("policy=diffusion", "policy.backbone=mlp", "train.steps=2000")
+)
+OWN = Base(20, 0.3)
+
+PROBLEMS: dict[str, Problem] = {
+    "P1": Problem(
+        title="residual RL from ten noisy demonstrations, Meta-World",
+        bases={ASSEMBLY: NOISY, BOX_CLOSE: NOISY},
+        budget=200_000,
+        every=10_000,
+        algorithms={
+            "residual": ("algo=residual",),
+            "rlpd": ("algo=rlpd",),
+            "resfit": ("algo=resfit",),
+            "policy_decorator": ("algo=policy_decorator",),
+        },
+    ),
+    "P3": Problem(
+        title="a frozen flow policy steered by its noise, Meta-World",
+        bases={ASSEMBLY: NOISY},
+        budget=200_000,
+        every=10_000,
+        algorithms={
+            "noise_steering": ("algo=noise_steering",),
+            "best_of_n": ("algo=chunked_td",),
+            "fql": ("algo=fql",),
+        },
+    ),
+    "P4": Problem(
+        title="on-policy fine-tuning of the whole policy, Meta-World",
+        bases={BOX_CLOSE: NOISY},
+        budget=2_000_000,
+        every=100_000,
+        algorithms={
+            "reinflow_4": ("algo=reinflow", "algo.denoising_steps=4"),
+            "reinflow_1": ("algo=reinflow", "algo.denoising_steps=1"),
+            "dppo": ("algo=dppo",),
+            "ppo_residual": ("algo=ppo_residual",),
+        },
+        others={"dppo": NOISY_DIFFUSION},
+    ),
+    "P7": Problem(
+        title="residual RL from noisy demonstrations, our tasks",
+        bases={"pick_place": OWN, "stack": OWN, "peg_insert": OWN},
+        budget=200_000,
+        every=10_000,
+        algorithms={"residual": ("algo=residual",), "rlpd": ("algo=rlpd",)},
+    ),
+}
+
+
+class Run(NamedTuple):
+    """One training."""
+
+    problem: str
+    task: str
+    algorithm: str
+    seed: int
+    budget: int
+
+    @property
+    def folder(self) -> Path:
+        """Where it is kept."""
+        return OUT / "runs" / f"{self.problem}-{self.task}-{self.algorithm}-seed{self.seed}"
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """Options of `robolearn finetune`."""
+        problem = PROBLEMS[self.problem]
+        return (
+            f"task={self.task}",
+            f"seed={self.seed}",
+            *problem.algorithms[self.algorithm],
+            f"algo.total_steps={self.budget}",
+            f"algo.eval_every={problem.every}",
+            f"algo.eval_episodes={EPISODES}",
+            f"algo.stop_at={STOP_AT}",
+        )
+
+    @property
+    def base(self) -> Base:
+        """The policy that it begins with."""
+        problem = PROBLEMS[self.problem]
+        return problem.others.get(self.algorithm, problem.bases[self.task])
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What its result depends on."""
+        return {"words": list(self.words), "base": {**asdict(self.base), "words": list(self.base.words)}}
+
+
+def runs_of(problem: str, *, budget: int | None = None) -> list[Run]:
+    """All runs of a problem, one seed after the other; `budget` replaces its own."""
+    one = PROBLEMS[problem]
+    steps = one.budget if budget is None else budget
+    return [
+        Run(problem, task, algorithm, seed, steps)
+        for seed in SEEDS
+        for task in one.bases
+        if seed in one.seeds(task)
+        for algorithm in one.algorithms
+    ]

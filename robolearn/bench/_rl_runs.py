@@ -1,0 +1,188 @@
+"""Trainings of `robolearn bench rl`: demonstrations and base policy once per task, then each run in its process."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout
+from pathlib import Path
+from typing import Any
+
+from robolearn.acting import ChunkActor
+from robolearn.bench._rl_problems import EPISODES, OUT, Base, Run
+from robolearn.commands.common import REPORT_SEED, SELECT_SEED
+from robolearn.protocols import VecEnv
+
+FIRST = (REPORT_SEED, SELECT_SEED)
+TIMED_STEPS = 100
+TRAINING = "training"  # folder of what is trained, in that of a base or a run
+
+
+def prepare(task: str, base: Base) -> dict[str, Any]:
+    """Collect demonstrations, train the base policy on them and judge it, unless that is done; return what is known.
+
+    Returns:
+        "success" of the base on the seeds of reports, "success_in_evaluations" on those of learning curves, and
+        "steps", the control steps of the demonstrations.
+
+    Raises:
+        UserError: what is there was made with other settings.
+    """
+    from robolearn.commands.common import claim, read_result, save_result
+
+    folder = folder_of(task, base)
+    known = read_result(folder / "base.json")
+    claim(folder, {"words": list(base.words)})
+    if known is None:
+        with told_to(folder / "log.txt"):
+            steps = _demonstrate(task, base)
+            _train(task, base)
+            rates = [sum(judge(task, folder / TRAINING, first_seed=first)) / EPISODES for first in FIRST]
+        known = {"steps": steps, "success": rates[0], "success_in_evaluations": rates[1]}
+        save_result(folder / "base.json", known)
+    return known
+
+
+def demonstrations_of(task: str, base: Base) -> Path:
+    """Where demonstrations of a task are kept."""
+    return OUT / "bases" / f"{task}-{base.demonstrations}-noise{base.noise}"
+
+
+def folder_of(task: str, base: Base) -> Path:
+    """Where a base is kept."""
+    return OUT / "bases" / f"{task}-{base.demonstrations}-noise{base.noise}-{base.name}"
+
+
+def finish(one: Run) -> tuple[Run, dict[str, Any]]:
+    """Train, or go on training, and judge what came of it; return the run and its result."""
+    from robolearn.commands.common import claim, read_result, save_result, use_one_thread
+    from robolearn.eval.machine import commit
+
+    if (result := kept(one)) is not None:
+        return one, result
+    use_one_thread()
+    one.folder.mkdir(parents=True, exist_ok=True)
+    base = read_result(folder_of(one.task, one.base) / "base.json")
+    claim(one.folder, {"base": one.settings["base"], "algorithm": one.algorithm})
+    with told_to(one.folder / "log.txt"):
+        began = time.process_time()
+        curve = _finetune(one)
+        seconds = time.process_time() - began
+        outcomes = judge(one.task, one.folder / TRAINING)
+        latency = act_ms(one.task, one.folder / TRAINING)
+    result = {
+        "settings": one.settings,
+        "commit": commit(),
+        "base": base,
+        "curve": curve,
+        "cpu_seconds": seconds,
+        "act_ms": latency,
+        "outcomes": outcomes,
+    }
+    save_result(one.folder / "result.json", result)
+    return one, result
+
+
+def kept(one: Run) -> dict[str, Any] | None:
+    """Result of a run that is finished, or None."""
+    from robolearn.commands.common import read_result
+
+    result = read_result(one.folder / "result.json")
+    return result if result is not None and result["settings"] == one.settings else None
+
+
+@contextmanager
+def told_to(path: Path) -> Iterator[None]:
+    """Let a run's own progress go to a file: several run at a time."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a", encoding="utf-8") as file, redirect_stdout(file):
+        yield
+
+
+def judge(task: str, checkpoint: Path, *, first_seed: int = REPORT_SEED) -> list[bool]:
+    """Successes of a checkpoint, by default on seeds that neither training nor the choice of weights saw."""
+    from robolearn.commands.common import evaluate
+
+    with _acting(task, checkpoint) as (env, actor):
+        episodes = evaluate(env, actor, first_seed=first_seed, episodes=EPISODES)
+    return [episode.success for episode in episodes]
+
+
+def act_ms(task: str, checkpoint: Path) -> dict[str, float]:
+    """How long an action takes in one world, in ms: mean, and the 99th percentile, where a chunk is planned."""
+    import numpy as np
+
+    from robolearn.language import TASK
+
+    with _acting(task, checkpoint, num_envs=1) as (env, actor):
+        times = []
+        actor.reset([0])
+        observation, _ = env.reset(seed=REPORT_SEED)
+        for _ in range(min(TIMED_STEPS, env.max_episode_steps)):
+            start = time.perf_counter()
+            action = actor.act({**observation, TASK: np.array(env.instructions)})
+            times.append(1e3 * (time.perf_counter() - start))
+            observation, _, terminated, truncated, _ = env.step(action)
+            if terminated[0] or truncated[0]:
+                break
+    return {"mean": float(np.mean(times)), "p99": float(np.quantile(times, 0.99))}
+
+
+@contextmanager
+def _acting(task: str, checkpoint: Path, *, num_envs: int | None = None) -> Iterator[tuple[VecEnv, ChunkActor]]:
+    """Worlds of a task and who acts in them."""
+    from robolearn.commands.common import load_checkpoint, policy_actor
+    from robolearn.commands.worlds import make_any_env
+    from robolearn.compose import build, compose
+
+    config = build("eval", compose("eval", [f"task={task}", "env.threads=1", "checkpoint=none"]))
+    env = make_any_env(config.task, config.robot, config.env, num_envs=num_envs)
+    try:
+        policy, correction = load_checkpoint(checkpoint, env.schema)
+        yield env, policy_actor(env, policy, correction)
+    finally:
+        env.close()
+
+
+def _demonstrate(task: str, base: Base) -> int:
+    from robolearn.commands.attempts import Scenario
+    from robolearn.commands.collect import collect
+    from robolearn.compose import build, compose
+    from robolearn.data.dataset import EpisodeDataset
+
+    words = [f"task={task}", "expert=scripted", f"expert.noise={base.noise}", "env.threads=1", "env.num_envs=10"]
+    config = build("collect", compose("collect", words))
+    scenario = Scenario(config.task, config.robot, config.env, config.expert)
+    folder = demonstrations_of(task, base)
+    collect(scenario, num_episodes=base.demonstrations, seed=0, out=folder)
+    return EpisodeDataset.load(folder).num_frames
+
+
+def _train(task: str, base: Base) -> None:
+    from robolearn.commands.train import train
+    from robolearn.compose import build, compose
+
+    data = demonstrations_of(task, base)
+    words = [f"task={task}", f"dataset={data}", "train.device=cpu", "train.tensorboard=false", *base.words]
+    config = build("train", compose("train", words))
+    train(config.policy, config.train, dataset=data, seed=0, out=folder_of(task, base) / TRAINING)
+
+
+def _finetune(one: Run) -> list[dict[str, float]]:
+    from robolearn.commands.finetune import finetune
+    from robolearn.compose import build, compose
+
+    checkpoint = folder_of(one.task, one.base) / TRAINING
+    dataset = demonstrations_of(one.task, one.base)
+    words = [*one.words, "env.threads=1", f"checkpoint={checkpoint}", f"dataset={dataset}"]
+    config = build("finetune", compose("finetune", words))
+    return finetune(
+        config.task,
+        config.robot,
+        config.env,
+        config.algo,
+        checkpoint=checkpoint,
+        dataset=dataset,
+        seed=one.seed,
+        out=one.folder / TRAINING,
+    )

@@ -1,0 +1,151 @@
+"""Figures and narrowing of the comparison of online RL."""
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from robolearn.bench import _rl_measures as figures
+from robolearn.bench import _rl_problems as problems
+from robolearn.bench import rl
+from robolearn.bench._rl_problems import PROBLEMS, Base, Problem, Run, runs_of
+from robolearn.commands.common import save_result
+from robolearn.compose import build, compose
+from robolearn.errors import UserError
+from robolearn.eval.results import Result
+
+BUDGET = 1000
+
+
+def result(successes, *, steps=None, shown=0, base=0.4):
+    """A run whose evaluations are evenly spaced over the budget."""
+    steps = np.linspace(0, BUDGET, len(successes)) if steps is None else steps
+    curve = [{"steps": float(at), "success": s, "seconds": 1.0} for at, s in zip(steps, successes, strict=True)]
+    known = {"steps": shown, "success": base, "success_in_evaluations": base, "words": []}
+    return {"curve": curve, "base": known, "outcomes": [True, False], "cpu_seconds": 60.0, "act_ms": {"mean": 1.0}}
+
+
+# ---------------------------------------------------------------- figures
+
+
+def test_the_first_evaluation_at_95_per_cent_counts_with_the_demonstrations():
+    assert figures.steps_to(result([0.4, 0.96, 0.9, 0.95, 1.0], shown=50), BUDGET) == 250 + 50
+    assert figures.steps_to(result([0.4, 0.9, 0.94], shown=50), BUDGET) == BUDGET + 50
+
+
+def test_the_area_is_the_mean_success_over_the_budget():
+    assert figures.area(result([0.5, 0.5]), BUDGET) == pytest.approx(0.5)
+    assert figures.area(result([0.0, 1.0]), BUDGET) == pytest.approx(0.5)
+    assert figures.area(result([0.0, 1.0, 1.0], shown=300), BUDGET) == pytest.approx(0.75, abs=1e-3)
+
+
+def test_a_run_that_stopped_early_stays_where_it_was():
+    short = result([0.0, 1.0], steps=[0, 500])
+    assert figures.area(short, BUDGET) == pytest.approx(0.75, abs=1e-3)
+
+
+def test_the_drop_is_below_the_base_and_never_negative():
+    assert figures.worst_drop(result([0.4, 0.1, 0.9])) == pytest.approx(0.3)
+    assert figures.worst_drop(result([0.5, 0.6, 0.9])) == 0.0
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 6, 8, 9])
+def test_the_interquartile_mean_leaves_out_a_quarter_on_each_side(count):
+    values = np.random.default_rng(count).normal(size=count)
+    found = figures.interquartile_mean(values)
+    fine = figures.interquartile_mean(np.repeat(values, 4))  # whole values can be left out
+    assert found == pytest.approx(fine) == pytest.approx(stats.trim_mean(np.repeat(values, 4), 0.25))
+
+
+def test_the_interval_holds_the_mean_and_widens_with_the_spread():
+    narrow, wide = (figures.interval([[0.5 - d, 0.5, 0.5 + d], [0.5 - d, 0.5, 0.5 + d]]) for d in (0.01, 0.2))
+    for middle, low, high in (narrow, wide):
+        assert low <= middle <= high
+    assert wide[2] - wide[1] > narrow[2] - narrow[1] > 0
+    assert figures.interval([[0.7]]) == (0.7, 0.7, 0.7)
+
+
+# ---------------------------------------------------------------- the whole
+
+
+@pytest.fixture
+def small(monkeypatch, tmp_path):
+    """Two algorithms on two tasks, one of them with one seed only."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "docs/images").mkdir(parents=True)
+    base = Base(3, 0.1)
+    problem = Problem(
+        "a test",
+        {"lift": base, "push": base},
+        BUDGET,
+        500,
+        {"ours": ("algo=residual",), "theirs": ()},
+        single=("push",),
+    )
+    monkeypatch.setattr(problems, "PROBLEMS", {"P9": problem})
+    monkeypatch.setattr(rl, "PROBLEMS", {"P9": problem})
+
+
+def run_some(monkeypatch, **narrowed):
+    def finish(chosen, _):
+        for one in chosen:
+            gained = 1.0 if one.algorithm == "ours" else 0.6
+            found = {"settings": one.settings, "commit": "abc", **result([0.4, gained, gained])}
+            save_result(one.folder / "result.json", found)
+            yield one, found
+
+    monkeypatch.setattr(rl, "finish_all", finish)
+    monkeypatch.setattr(rl, "prepare", lambda task, base: {"success": 0.4})
+    lines = []
+    return {m.id: m for m in rl.run(lines.append, **narrowed)}, lines
+
+
+def test_every_algorithm_has_its_figures_over_all_and_by_task(small, monkeypatch, tmp_path):
+    found, lines = run_some(monkeypatch)
+    assert found["steps.p9.ours"].value == 500
+    assert found["steps.p9.theirs"].value == BUDGET
+    assert found["area.p9.ours.lift"].value == pytest.approx(0.85, abs=1e-3)
+    assert found["reached.p9.theirs"].value == 0.0
+    assert (found["runs.p9.ours"].value, found["runs.p9.ours.push"].value) == (4, 1)
+    assert len(lines) == 2 + 8
+    assert (tmp_path / "docs/images/rl_p9.png").stat().st_size > 5000
+
+
+def test_finished_runs_of_before_count_too(small, monkeypatch):
+    run_some(monkeypatch, algorithms=["theirs"])
+    found, lines = run_some(monkeypatch, algorithms=["ours"], seeds=[0], tasks=["lift"])
+    assert len(lines) == 1 + 1
+    assert (found["runs.p9.ours"].value, found["runs.p9.theirs"].value) == (1, 4)
+
+
+def test_the_table_has_a_row_for_each_algorithm(small, monkeypatch):
+    found, _ = run_some(monkeypatch)
+    text = rl.table(Result("rl", "c", "abc", {"cpu": "x"}, (0,), tuple(found.values())))
+    assert "| P9 | `ours` | 0 k (0 k to 0 k) | 0.85 (0.85 to 0.85) | 0.00 |" in text
+    assert "`theirs`" in text
+
+
+@pytest.mark.parametrize(
+    ("narrowed", "sentence"),
+    [
+        ({"only": ["P8"]}, "has no problem 'P8'; valid: P9"),
+        ({"tasks": ["lfit"]}, "has no task 'lfit'; did you mean 'lift'"),
+        ({"algorithms": ["our"]}, "has no algorithm 'our'; did you mean 'ours'"),
+        ({"seeds": [7]}, "has no such run"),
+    ],
+)
+def test_what_is_not_there_is_named(small, narrowed, sentence):
+    with pytest.raises(UserError, match=sentence):
+        rl.run(print, **narrowed)
+
+
+@pytest.mark.parametrize("problem", list(PROBLEMS))
+def test_every_run_composes_with_its_budget(problem):
+    for one in runs_of(problem, budget=1234):
+        config = build("finetune", compose("finetune", [*one.words, "checkpoint=c", "dataset=d"]))
+        assert config.algo.total_steps == 1234
+        assert config.seed == one.seed
+
+
+def test_a_run_with_another_budget_is_another_run():
+    one = Run("P1", "metaworld_assembly", "residual", 0, 100)
+    assert one.settings != one._replace(budget=200).settings
