@@ -40,7 +40,8 @@ class Problem:
         budget: control steps of interaction.
         every: control steps between evaluations.
         algorithms: options of `robolearn finetune` of each row; the first is what the others are compared with.
-        single: tasks of which only the first seed is run.
+        common: options of all rows.
+        num_seeds: seeds of every task.
         others: bases, by algorithm, of those that cannot begin with the one of the rest.
     """
 
@@ -49,12 +50,9 @@ class Problem:
     budget: int
     every: int
     algorithms: Mapping[str, tuple[str, ...]]
-    single: tuple[str, ...] = ()
+    common: tuple[str, ...] = ()
+    num_seeds: int = 3
     others: Mapping[str, Base] = field(default_factory=dict)
-
-    def seeds(self, task: str) -> tuple[int, ...]:
-        """Seeds of a task's runs."""
-        return SEEDS[:1] if task in self.single else SEEDS
 
 
 ASSEMBLY, BOX_CLOSE = "metaworld_assembly", "metaworld_box_close"
@@ -63,20 +61,38 @@ NOISY = Base(10, 0.3)
 NOISY_DIFFUSION = replace(
     NOISY, name="diffusion", words=("policy=diffusion", "policy.backbone=mlp", "train.steps=2000")
 )
-OWN = Base(20, 0.3)
-
+FLOW = ("policy=flow", "train.steps=3000")
+OWN, OWN_PRECISE = Base(50, 0.3, words=FLOW), Base(100, 0.2, words=FLOW)
+# what a thread can do in a quarter of an hour, for everybody: half an update per control step, of two critics
+SIZES = (
+    "algo.num_envs=8",
+    "algo.hidden=256",
+    "algo.batch_size=256",
+    "algo.num_critics=2",
+    "algo.utd=0.5",
+    "algo.gamma=0.99",
+)
 PROBLEMS: dict[str, Problem] = {
     "P1": Problem(
         title="residual RL from ten noisy demonstrations, Meta-World",
         bases={ASSEMBLY: NOISY, BOX_CLOSE: NOISY},
         budget=200_000,
         every=10_000,
+        common=SIZES,
         algorithms={
             "residual": ("algo=residual",),
             "rlpd": ("algo=rlpd",),
             "resfit": ("algo=resfit",),
             "policy_decorator": ("algo=policy_decorator",),
         },
+    ),
+    "P7": Problem(
+        title="residual RL from noisy demonstrations, our tasks",
+        bases={"pick_place": OWN, "stack": OWN, "peg_insert": OWN_PRECISE},
+        budget=200_000,
+        every=10_000,
+        common=SIZES,
+        algorithms={"residual": ("algo=residual",), "rlpd": ("algo=rlpd",)},
     ),
     "P3": Problem(
         title="a frozen flow policy steered by its noise, Meta-World",
@@ -102,12 +118,23 @@ PROBLEMS: dict[str, Problem] = {
         },
         others={"dppo": NOISY_DIFFUSION},
     ),
-    "P7": Problem(
-        title="residual RL from noisy demonstrations, our tasks",
-        bases={"pick_place": OWN, "stack": OWN, "peg_insert": OWN},
-        budget=200_000,
+    "ablation": Problem(
+        title="what each part of the residual is worth",
+        bases={"stack": OWN},
+        budget=100_000,
         every=10_000,
-        algorithms={"residual": ("algo=residual",), "rlpd": ("algo=rlpd",)},
+        common=("algo=residual", *SIZES),
+        num_seeds=2,
+        algorithms={
+            "residual": (),
+            "no_demonstrations": ("algo.demo_ratio=0",),
+            "no_layer_norm": ("algo.layer_norm=false",),
+            "no_warm_up": ("algo.warmup_steps=0", "algo.critic_warmup_updates=0"),
+            "no_q_normalisation": ("algo.normalise_q=false",),
+            "no_penalty": ("algo.residual_penalty_start=0", "algo.residual_penalty_end=0"),
+            "one_step": ("algo.n_step=1",),
+            "twice_the_updates": ("algo.utd=1.0",),
+        },
     ),
 }
 
@@ -133,7 +160,7 @@ class Run(NamedTuple):
         return (
             f"task={self.task}",
             f"seed={self.seed}",
-            *problem.algorithms[self.algorithm],
+            *_in_order(problem.common, problem.algorithms[self.algorithm]),
             f"algo.total_steps={self.budget}",
             f"algo.eval_every={problem.every}",
             f"algo.eval_episodes={EPISODES}",
@@ -158,8 +185,14 @@ def runs_of(problem: str, *, budget: int | None = None) -> list[Run]:
     steps = one.budget if budget is None else budget
     return [
         Run(problem, task, algorithm, seed, steps)
-        for seed in SEEDS
+        for seed in SEEDS[: one.num_seeds]
         for task in one.bases
-        if seed in one.seeds(task)
         for algorithm in one.algorithms
     ]
+
+
+def _in_order(common: tuple[str, ...], own: tuple[str, ...]) -> tuple[str, ...]:
+    """Options with those that choose an algorithm first; of two for the same key, the row's own one."""
+    keys = {word.split("=")[0] for word in own}
+    words = (*(word for word in common if word.split("=")[0] not in keys), *own)
+    return tuple(sorted(words, key=lambda word: not word.startswith("algo=")))

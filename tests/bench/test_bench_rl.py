@@ -69,7 +69,7 @@ def test_the_interval_holds_the_mean_and_widens_with_the_spread():
 
 @pytest.fixture
 def small(monkeypatch, tmp_path):
-    """Two algorithms on two tasks, one of them with one seed only."""
+    """Two algorithms on two tasks with two seeds."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "docs/images").mkdir(parents=True)
     base = Base(3, 0.1)
@@ -79,7 +79,7 @@ def small(monkeypatch, tmp_path):
         BUDGET,
         500,
         {"ours": ("algo=residual",), "theirs": ()},
-        single=("push",),
+        num_seeds=2,
     )
     monkeypatch.setattr(problems, "PROBLEMS", {"P9": problem})
     monkeypatch.setattr(rl, "PROBLEMS", {"P9": problem})
@@ -105,7 +105,7 @@ def test_every_algorithm_has_its_figures_over_all_and_by_task(small, monkeypatch
     assert found["steps.p9.theirs"].value == BUDGET
     assert found["area.p9.ours.lift"].value == pytest.approx(0.85, abs=1e-3)
     assert found["reached.p9.theirs"].value == 0.0
-    assert (found["runs.p9.ours"].value, found["runs.p9.ours.push"].value) == (4, 1)
+    assert (found["runs.p9.ours"].value, found["runs.p9.ours.push"].value) == (4, 2)
     assert len(lines) == 2 + 8
     assert (tmp_path / "docs/images/rl_p9.png").stat().st_size > 5000
 
@@ -149,3 +149,9 @@ def test_every_run_composes_with_its_budget(problem):
 def test_a_run_with_another_budget_is_another_run():
     one = Run("P1", "metaworld_assembly", "residual", 0, 100)
     assert one.settings != one._replace(budget=200).settings
+
+
+def test_a_rows_own_option_replaces_the_common_one():
+    (one,) = (one for one in runs_of("ablation") if one.algorithm == "twice_the_updates" and one.seed == 0)
+    assert [word for word in one.words if word.startswith("algo.utd")] == ["algo.utd=1.0"]
+    assert [word for word in one.words if word.startswith("algo=")] == ["algo=residual"]
