@@ -99,22 +99,22 @@ def told_to(path: Path) -> Iterator[None]:
         yield
 
 
-def judge(task: str, checkpoint: Path, *, first_seed: int = REPORT_SEED) -> list[bool]:
+def judge(task: str, checkpoint: Path, *, first_seed: int = REPORT_SEED, candidates: int | None = None) -> list[bool]:
     """Successes of a checkpoint, by default on seeds that neither training nor the choice of weights saw."""
     from robolearn.commands.common import evaluate
 
-    with _acting(task, checkpoint) as (env, actor):
+    with _acting(task, checkpoint, candidates=candidates) as (env, actor):
         episodes = evaluate(env, actor, first_seed=first_seed, episodes=EPISODES)
     return [episode.success for episode in episodes]
 
 
-def act_ms(task: str, checkpoint: Path) -> dict[str, float]:
+def act_ms(task: str, checkpoint: Path, *, candidates: int | None = None) -> dict[str, float]:
     """How long an action takes in one world, in ms: mean, and the 99th percentile, where a chunk is planned."""
     import numpy as np
 
     from robolearn.language import TASK
 
-    with _acting(task, checkpoint, num_envs=1) as (env, actor):
+    with _acting(task, checkpoint, num_envs=1, candidates=candidates) as (env, actor):
         times = []
         actor.reset([0])
         observation, _ = env.reset(seed=REPORT_SEED)
@@ -129,7 +129,9 @@ def act_ms(task: str, checkpoint: Path) -> dict[str, float]:
 
 
 @contextmanager
-def _acting(task: str, checkpoint: Path, *, num_envs: int | None = None) -> Iterator[tuple[VecEnv, ChunkActor]]:
+def _acting(
+    task: str, checkpoint: Path, *, num_envs: int | None = None, candidates: int | None = None
+) -> Iterator[tuple[VecEnv, ChunkActor]]:
     """Worlds of a task and who acts in them."""
     from robolearn.commands.common import load_checkpoint, policy_actor
     from robolearn.commands.worlds import make_any_env
@@ -138,7 +140,7 @@ def _acting(task: str, checkpoint: Path, *, num_envs: int | None = None) -> Iter
     config = build("eval", compose("eval", [f"task={task}", "env.threads=1", "checkpoint=none"]))
     env = make_any_env(config.task, config.robot, config.env, num_envs=num_envs)
     try:
-        policy, correction = load_checkpoint(checkpoint, env.schema)
+        policy, correction = load_checkpoint(checkpoint, env.schema, candidates=candidates)
         yield env, policy_actor(env, policy, correction)
     finally:
         env.close()
