@@ -144,7 +144,7 @@ def _fill(
             if writer.num_episodes == num_episodes:
                 return
             if success_only and fruitless > FRUITLESS:
-                raise UserError(f"the expert failed {fruitless} times in a row: lower expert.noise")
+                raise UserError(f"the expert failed {fruitless} times in a row: lower expert.noise, or give another")
 
 
 def _write(writer: DatasetWriter, episode: Episode, failure: str) -> None:
