@@ -3,7 +3,7 @@
 Layers, widths and number of parameters are those of LeRobot's `DiffusionPolicy` with the same options. It differs in
 how it computes: chunks are pictures of one row in channels-last order, which needs no reordering around convolutions;
 the FiLM layers of all blocks are one matrix product, and its part that depends on the observation is computed once per
-chunk.
+chunk. Unlike there, encoded observations pass no activation before FiLM.
 """
 
 from __future__ import annotations
@@ -138,7 +138,8 @@ class UNet(nn.Module):
 
     def observe(self, encoded: Tensor) -> Tensor:
         """Return what FiLM takes from encoded observations [B, observed_dim]; done once per chunk."""
-        film: Tensor = self.film_observation(functional.mish(encoded))
+        # no activation before: Mish is not monotonic, it would fold up what lies more than a deviation below the mean
+        film: Tensor = self.film_observation(encoded)
         return film
 
     def forward(self, sample: Tensor, time: Tensor, observed: Tensor, step: Tensor | None = None) -> Tensor:

@@ -4,6 +4,7 @@ import pytest
 import torch
 from lerobot.policies.diffusion.configuration_diffusion import DiffusionConfig
 from lerobot.policies.diffusion.modeling_diffusion import DiffusionConditionalUnet1d
+from torch.nn import functional
 from toys import make_batch, make_noise, make_policy, make_untrained
 
 from robolearn.policies.backbones.unet import UNet
@@ -81,8 +82,26 @@ def test_the_unet_computes_what_lerobots_does(dims, scale):
     copy_from_lerobot(ours, theirs, 12)
     x, step, seen = torch.randn(3, 8, 5), torch.tensor([0, 40, 99]), torch.randn(3, 7)
     expected = theirs(x, step, seen)
-    torch.testing.assert_close(ours(x, step / 100, ours.observe(seen)), expected, atol=1e-5, rtol=1e-4)
-    assert expected.abs().max() > 0.1
+    # theirs puts an activation before FiLM, ours does not
+    found = ours(x, step / 100, ours.observe(functional.mish(seen)))
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-4)
+
+
+def test_the_unet_tells_observations_far_below_the_mean_from_those_near_it():
+    torch.manual_seed(0)
+    network = UNet(
+        observed_dim=7,
+        action_dim=5,
+        down_dims=(8, 16),
+        kernel_size=3,
+        n_groups=8,
+        time_dim=12,
+        scale=True,
+        with_step=False,
+    )
+    far, near = torch.full((1, 7), -3.0), torch.full((1, 7), -0.3)  # on which Mish hardly differs
+    assert (functional.mish(far) - functional.mish(near)).abs().max() < 0.01
+    assert (network.observe(far) - network.observe(near)).abs().max() > 0.5
 
 
 def count(module):
