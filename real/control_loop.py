@@ -18,9 +18,9 @@ PRIORITY = 60  # of SCHED_FIFO: above ordinary threads, below the kernel's own
 class ControlLoop:
     """Calls `controller.period` at a fixed rate in its own thread."""
 
-    def __init__(self, controller: Controller) -> None:
-        """Prepare the loop; `start` begins it."""
-        self.controller = controller
+    def __init__(self, controller: Controller, *, lock: bool = True) -> None:
+        """Prepare the loop; `start` begins it. `lock` keeps all that the process has in memory, and all to come."""
+        self.controller, self._lock = controller, lock
         self.fifo = self.locked = False
         self.failure: str | None = None
         self._length = 1.0 / controller.settings.rate
@@ -42,7 +42,7 @@ class ControlLoop:
         return self._thread.is_alive()
 
     def _run(self) -> None:
-        self.fifo, self.locked = use_fifo(PRIORITY), lock_memory()
+        self.fifo, self.locked = use_fifo(PRIORITY), self._lock and lock_memory()
         try:
             with undisturbed():
                 self._loop()

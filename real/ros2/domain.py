@@ -33,7 +33,7 @@ def choose_domain(wanted: int | None = None) -> int:
         if is_busy(wanted):
             raise UserError(
                 f"ROS domain busy: other nodes run in domain {wanted}; end them or choose another "
-                "(deploy.domain_id=NUMBER, or null for a free one)"
+                "(deploy.domain_id=NUMBER or arm.domain_id=NUMBER, or null for a free one)"
             )
         return wanted
     # begin at a place of our own, so that two runs that start together do not take the same

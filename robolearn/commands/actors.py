@@ -1,12 +1,13 @@
-"""Where `robolearn finetune` gets its episodes from: worlds in this process, or actors of a Ray cluster."""
+"""Where `robolearn finetune` gets its episodes from: worlds in this process, or actors here or on a Ray cluster."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from robolearn.commands.arm import ROS2, Arm
 from robolearn.commands.common import load_base, use_one_thread
 from robolearn.commands.worlds import make_any_env
 from robolearn.config import EnvConfig, FinetuneConfig, OffPolicyConfig, RobotConfig, TaskConfig, TuningConfig
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from robolearn.rl.online import Algorithm, Source
     from robolearn.rl.units import Units
 
+ALONE = Launcher(workers=0)  # no actors: who learns explores, too
+
 
 @dataclass(frozen=True)
 class Exploration:
@@ -30,6 +33,7 @@ class Exploration:
         algo: the algorithm.
         checkpoint: of its base policy.
         seed: of its first weights.
+        arm: in place of worlds.
     """
 
     task: TaskConfig
@@ -38,9 +42,12 @@ class Exploration:
     algo: OffPolicyConfig
     checkpoint: Folder
     seed: int
+    arm: Arm | None = None
 
     def worlds(self) -> VecEnv:
         """Make the worlds."""
+        if self.arm is not None:
+            return self.arm.open(self.task, self.robot)
         return make_any_env(self.task, self.robot, self.env, num_envs=self.algo.num_envs)
 
     @contextmanager
@@ -74,12 +81,17 @@ def launcher_of(config: FinetuneConfig) -> Launcher:
         UserError: actors and their launcher do not fit each other, or the algorithm has no use for them.
     """
     launcher = Launcher(config.launcher, config.actors, config.ray.address, config.ray.cpus)
-    if config.actors and not isinstance(config.algo, OffPolicyConfig):
-        raise UserError("actors are for algorithms with a replay, e.g. algo=residual: leave actors and launcher out")
-    if launcher.kind == "local" and config.actors:
+    if (config.actors or config.env.backend == ROS2) and not isinstance(config.algo, OffPolicyConfig):
         raise UserError(
-            f"actors={config.actors} need launcher=ray; with ray.address=local it starts a cluster on this machine"
+            "actors and arms are for algorithms with a replay, e.g. algo=residual: leave actors, launcher and "
+            "env.backend out"
         )
+    if config.env.backend == ROS2:
+        if config.actors > 1 or launcher.kind != "local":
+            raise UserError("one actor moves an arm, from the computer that it hangs on: leave actors and launcher out")
+        if config.env.cameras:
+            raise UserError("an arm on ROS 2 gives no pictures yet: leave env.cameras out")
+        return Launcher(workers=1)
     if launcher.kind != "local" and not config.actors:
         raise UserError(f"launcher={launcher.kind} has nothing to run: give actors=2, or leave launcher out")
     return launcher
@@ -95,10 +107,10 @@ def exploring(
         exploration: what worlds and actors are made from.
         algorithm: whose weights act.
         units: normalisation.
-        launcher: "local" for worlds in this process, "ray" for as many actors as it has workers.
+        launcher: with as many actors as it has workers; without any, for worlds in this process.
         seed: of episodes and noise; resumed runs need another.
     """
-    if launcher.kind == "local":
+    if not launcher.workers:
         from robolearn.rl.online import Local
 
         env = exploration.worlds()
@@ -107,14 +119,25 @@ def exploring(
         finally:
             env.close()
         return
-    from robolearn.launch.on_ray import connected
-    from robolearn.rl.remote import RemoteActors
+    from robolearn.launch.processes import Processes
+    from robolearn.rl.remote import ROUNDS, RemoteActors
 
     # actors fill the cores
     exploration = replace(exploration, env=replace(exploration.env, threads=1))
-    with connected(launcher.address, room=launcher.workers * launcher.cpus) as ray:
-        actors = RemoteActors(ray, exploration, algorithm, actors=launcher.workers, cpus=launcher.cpus, seed=seed)
-        try:
-            yield actors
-        finally:
-            actors.close()
+    with ExitStack() as stack:
+        crew: Any = Processes
+        if launcher.kind == "ray":
+            from robolearn.launch.on_ray import connected
+
+            crew = stack.enter_context(connected(launcher.address, room=launcher.workers * launcher.cpus))
+        actors = RemoteActors(
+            crew,
+            exploration,
+            algorithm,
+            actors=launcher.workers,
+            cpus=launcher.cpus,
+            seed=seed,
+            rounds=ROUNDS if exploration.arm is None else None,
+        )
+        stack.callback(actors.close)
+        yield actors

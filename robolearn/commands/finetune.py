@@ -1,15 +1,16 @@
-"""`robolearn finetune`: improve a trained policy by online RL in simulation."""
+"""`robolearn finetune`: improve a trained policy by RL, in simulation, on an arm or from a dataset."""
 
 from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import asdict
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from robolearn.commands.actors import Exploration, exploring, launcher_of, make_algorithm
+from robolearn.commands.actors import ALONE, Exploration, exploring, launcher_of, make_algorithm
+from robolearn.commands.arm import ROS2, arm_schema, running_arm
 from robolearn.commands.common import (
     SELECT_SEED,
     claim,
@@ -26,6 +27,7 @@ from robolearn.commands.demonstrations import episodes_of, load_demonstrations, 
 from robolearn.commands.worlds import make_any_env
 from robolearn.config import (
     AlgoConfig,
+    ArmConfig,
     EnvConfig,
     FinetuneConfig,
     OfflineConfig,
@@ -36,7 +38,7 @@ from robolearn.config import (
     TuningConfig,
 )
 from robolearn.errors import UserError
-from robolearn.launch.launcher import HERE, Launcher
+from robolearn.launch.launcher import Launcher
 
 if TYPE_CHECKING:
     from robolearn.data.replay import Trajectory
@@ -45,6 +47,7 @@ if TYPE_CHECKING:
     from robolearn.rl.interaction import Acting
     from robolearn.rl.online import Algorithm, Trainer
     from robolearn.rl.units import Units
+    from robolearn.schema import Schema
 
 EXTENDABLE = ("total_steps", "stop_at", "updates")
 
@@ -61,6 +64,7 @@ def run(config: FinetuneConfig) -> None:
         seed=config.seed,
         out=Path(config.out),
         launcher=launcher_of(config),
+        arm=config.arm if config.env.backend == ROS2 else None,
     )
     best = max(point["success"] for point in curve)
     told = f"best success {best:.2f} within {curve[-1]['steps']:.0f} control steps"
@@ -79,11 +83,13 @@ def finetune(
     dataset: Path | None,
     seed: int,
     out: Path,
-    launcher: Launcher = HERE,
+    launcher: Launcher = ALONE,
+    arm: ArmConfig | None = None,
 ) -> list[dict[str, float]]:
     """Run the algorithm on top of the policy in `checkpoint` and save both in `out / "policy"`; resumes from `out`.
 
-    `launcher` says who explores: worlds in this process, or as many actors as a launcher of kind "ray" has workers.
+    `launcher` says who explores: as many actors as it has workers, or worlds in this process. With an `arm` an actor
+    explores there instead, and nobody evaluates: what counts is the success of the newest exploring episodes.
 
     Returns:
         The learning curve: control steps and success rate, on seeds kept for choosing when to stop.
@@ -91,16 +97,19 @@ def finetune(
     from robolearn.rl.refinement import refinement_kind
 
     use_one_thread()
-    env = make_any_env(task, robot, env_config)
-    policy = load_base(checkpoint, env.schema)
+    assert isinstance(algo, AlgoConfig | OfflineConfig)
+    judge: Judge
+    if arm is None:
+        judge = _Judge(make_any_env(task, robot, env_config), algo.eval_episodes)
+    else:
+        judge = _Exploring(arm_schema(task, robot))
+    policy = load_base(checkpoint, judge.schema)
     if refinement_kind(policy_folder(checkpoint)) is not None:
         raise UserError(f"{checkpoint} is fine-tuned already: give its base policy; the same `out` goes on with a run")
     kept = {key: value for key, value in asdict(algo).items() if key not in EXTENDABLE}
     claim(out, {"algo": kept, "checkpoint": str(checkpoint), "dataset": str(dataset), "seed": seed})
-    policy_actor(env, policy)  # says which channel does not fit
+    judge.require_fit(policy)
     algorithm, units = make_algorithm(algo, policy, seed=seed)
-    assert isinstance(algo, AlgoConfig | OfflineConfig)
-    judge = _Judge(env, algo.eval_episodes)
     if isinstance(algo, OnPolicyConfig):
         worlds = make_any_env(task, robot, env_config, num_envs=algo.num_envs)
         curve = _learn_on_policy(algorithm, units, worlds, algo, judge, seed=seed, out=out)
@@ -113,11 +122,15 @@ def finetune(
         own = min(algo.replay_steps, algo.total_steps)
         shown = _demonstrations(algorithm, policy, units, dataset, seed=seed, kept=own)
         exploration = Exploration(task, robot, env_config, algo, launcher.folder(policy_folder(checkpoint)), seed)
-        curve = _learn_online(algorithm, units, exploration, algo, shown, judge, launcher=launcher, out=out)
+        with ExitStack() as stack:
+            if arm is not None:
+                there = stack.enter_context(running_arm(arm, task, robot, log=out / "log" / "arm.txt"))
+                exploration = replace(exploration, arm=there)
+            curve = _learn_online(algorithm, units, exploration, algo, shown, judge, launcher=launcher, out=out)
     shutil.copytree(policy_folder(checkpoint), out / "policy", dirs_exist_ok=True)
     policy.schema.save(out / "policy" / "schema.json")  # LeRobot's trainer keeps none
     algorithm.save(out / "policy")
-    env.close()
+    judge.close()
     return curve
 
 
@@ -125,12 +138,46 @@ class _Judge:
     """Success rate of who acts, on seeds kept for that; `last` is the newest."""
 
     def __init__(self, env: VecEnv, episodes: int) -> None:
-        self.env, self.episodes, self.last = env, episodes, 0.0
+        self.env, self.schema, self.episodes, self.last = env, env.schema, episodes, 0.0
 
     def __call__(self, acting: Acting) -> float:
         actor = policy_actor(self.env, acting.policy, acting.correction)
         self.last = success_rate(evaluate(self.env, actor, first_seed=SELECT_SEED, episodes=self.episodes)).rate
         return self.last
+
+    def require_fit(self, policy: TorchPolicy) -> None:
+        """Say which channel of a policy does not fit."""
+        policy_actor(self.env, policy)
+
+    def explored(self, recent: float) -> None:
+        """Success while exploring does not count."""
+
+    def close(self) -> None:
+        self.env.close()
+
+
+class _Exploring:
+    """Success rate of the newest exploring episodes, on an arm that has no time for others; `last` is the newest."""
+
+    def __init__(self, schema: Schema) -> None:
+        self.schema, self.last = schema, 0.0
+
+    def __call__(self, acting: Acting) -> float:
+        return self.last
+
+    def require_fit(self, policy: TorchPolicy) -> None:
+        """Say which channel of a policy does not fit."""
+        policy.schema.require_same(self.schema.select(policy.schema), what="the arm")
+
+    def explored(self, recent: float) -> None:
+        """Take the success rate of the last episodes."""
+        self.last = recent
+
+    def close(self) -> None:
+        """There is nothing to close."""
+
+
+type Judge = _Judge | _Exploring
 
 
 def _demonstrations(
@@ -155,7 +202,7 @@ def _demonstrations(
 
 
 @contextmanager
-def _shown(trainer: Trainer[Any, Any], judge: _Judge) -> Iterator[Callable[[int, float, dict[str, float]], None]]:
+def _shown(trainer: Trainer[Any, Any], judge: Judge) -> Iterator[Callable[[int, float, dict[str, float]], None]]:
     """A bar of control steps and success, as `run` of an online trainer takes it."""
     with progress("fine-tune", trainer.config.total_steps) as advance:
         advance(trainer.clock.steps)
@@ -165,6 +212,7 @@ def _shown(trainer: Trainer[Any, Any], judge: _Judge) -> Iterator[Callable[[int,
 
         def on_progress(steps: int, recent: float, _: dict[str, float]) -> None:
             nonlocal before
+            judge.explored(recent)
             advance(steps - before, f"success {judge.last:.2f}, exploring {recent:.2f}")
             before = steps
 
@@ -176,7 +224,7 @@ def _learn_on_policy(
     units: Units,
     worlds: VecEnv,
     algo: OnPolicyConfig,
-    judge: _Judge,
+    judge: Judge,
     *,
     seed: int,
     out: Path,
@@ -194,7 +242,7 @@ def _learn_online(
     exploration: Exploration,
     algo: OffPolicyConfig,
     demonstrations: list[Trajectory],
-    judge: _Judge,
+    judge: Judge,
     *,
     launcher: Launcher,
     out: Path,
@@ -213,7 +261,7 @@ def _learn_offline(
     algorithm: Algorithm,
     algo: OfflineConfig,
     demonstrations: list[Trajectory],
-    judge: _Judge,
+    judge: Judge,
     *,
     seed: int,
     out: Path,

@@ -131,4 +131,8 @@ def _own(env: EnvConfig) -> tuple[Callable[..., RobotVecEnv], dict[str, Any]]:
         from robolearn.sim.backends.isaacgym import IsaacGymVecEnv
 
         return IsaacGymVecEnv, device
+    if env.backend == "ros2":
+        raise UserError(
+            "env.backend=ros2 is an arm: only `robolearn finetune` takes it; `robolearn deploy` runs a bundle"
+        )
     raise UserError(f"unknown env.backend '{env.backend}'{nearest(env.backend, (*OWN, *ADAPTERS))}")

@@ -55,6 +55,7 @@ from robolearn.config.simulation import (
 )
 from robolearn.config.step_algos import APOConfig, IBRLConfig, RLPDConfig
 from robolearn.config.verbs import (
+    ArmConfig,
     BenchConfig,
     CollectConfig,
     DeployConfig,
@@ -115,6 +116,7 @@ __all__ = [
     "AWMConfig",
     "ActorCriticConfig",
     "AlgoConfig",
+    "ArmConfig",
     "BenchConfig",
     "ChunkAlgoConfig",
     "ChunkPolicyConfig",

@@ -31,7 +31,7 @@ class EnvConfig:
 
     num_envs: int = option("worlds stepped together", low=1)
     threads: int = option("threads of physics and cameras", low=1)
-    backend: str = option("mujoco, warp or isaacgym; robosuite or gymnasium for tasks of theirs")
+    backend: str = option("mujoco, warp or isaacgym; robosuite, gymnasium: tasks of theirs; ros2: finetune on an arm")
     device: str | None = option("of warp or isaacgym, e.g. cuda:0; null lets them choose")
     cameras: list[str] = option("cameras whose pictures are observed: external, wrist")
     image_size: int = option("width and height of their pictures in pixels", low=1)

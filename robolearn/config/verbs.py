@@ -32,6 +32,18 @@ class DeploymentConfig:
 
 
 @dataclass(kw_only=True)
+class ArmConfig:
+    """The arm of env.backend=ros2."""
+
+    simulated: bool = option("bring up a simulated arm; false is for an arm whose driver runs already")
+    confirm: bool = option("ask a person before each episode, who arranges the scene; a simulated arm does it itself")
+    domain_id: int | None = option("ROS domain; null: a free one, or ROS_DOMAIN_ID for a real arm", low=0, high=232)
+    control_rate: float = option("commands per second", low=1)
+    action_deadline: float = option("s into a control step until which its action is still executed", low=0)
+    stale_limit: float = option("age in s at which an observation is too old: the arm stops, the episode ends", low=0)
+
+
+@dataclass(kw_only=True)
 class CollectConfig:
     """Collect demonstrations from an expert into a LeRobot v3 dataset."""
 
@@ -69,17 +81,18 @@ class TrainConfig:
 
 @dataclass(kw_only=True)
 class FinetuneConfig:
-    """Improve a trained policy by RL: online in simulation, or offline from the dataset."""
+    """Improve a trained policy by RL: online, in simulation or on an arm (env.backend=ros2), or from the dataset."""
 
     task: TaskConfig
     robot: RobotConfig
     env: EnvConfig
     algo: TuningConfig
     ray: RayConfig
+    arm: ArmConfig
     checkpoint: str = option("folder of the base policy")
     dataset: str | None = option("folder of the demonstrations; on-policy algorithms make no use of any: null")
     actors: int = option("processes that explore beside the learner, each in algo.num_envs worlds; 0: itself", low=0)
-    launcher: str = option("who runs the actors: local for none, or ray for the machines of a Ray cluster")
+    launcher: str = option("who runs the actors: local for this machine, or ray for those of a Ray cluster")
     seed: int = option("seed of weights, batches and episodes", low=0)
     out: str = option("folder of the result")
 

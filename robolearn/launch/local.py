@@ -35,7 +35,7 @@ def in_processes(job: Job, blocks: Iterator[range], *, workers: int) -> Generato
     pairs = [context.Pipe() for _ in range(workers)]
     processes = [context.Process(target=_serve, args=(theirs, job), daemon=True) for _, theirs in pairs]
     try:
-        with _environment(ONE_THREAD):  # libraries read it when a process imports them
+        with environment(ONE_THREAD):  # libraries read it when a process imports them
             for process in processes:
                 process.start()
         busy: deque[Connection] = deque()
@@ -86,7 +86,8 @@ def _serve(pipe: Connection, job: Job) -> None:
 
 
 @contextmanager
-def _environment(values: dict[str, str]) -> Iterator[None]:
+def environment(values: dict[str, str]) -> Iterator[None]:
+    """Set variables of the environment for the block."""
     before = {name: os.environ.get(name) for name in values}
     os.environ.update(values)
     try:

@@ -31,8 +31,8 @@ from robolearn.config import APOConfig
 from robolearn.data.replay import Trajectory
 from robolearn.errors import UserError
 from robolearn.rl.chunks import arrays
-from robolearn.rl.experience import INTERVENTION, Batch, Experience
-from robolearn.rl.interaction import Acting
+from robolearn.rl.experience import Batch, Experience
+from robolearn.rl.interaction import INTERVENTION, Acting
 from robolearn.rl.networks import descend
 from robolearn.rl.online import Clock
 from robolearn.rl.reads import observation

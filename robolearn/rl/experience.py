@@ -14,12 +14,11 @@ from robolearn.acting import ChunkActor
 from robolearn.data.replay import Replay, Trajectory, Windows
 from robolearn.language import TASK
 from robolearn.protocols import Policy
-from robolearn.rl.interaction import BASE
+from robolearn.rl.interaction import BASE, INTERVENTION
 from robolearn.rl.observer import shifted
 from robolearn.rl.reads import HISTORY, stored
 from robolearn.rl.units import Units
 
-INTERVENTION = "intervention"  # channel of a dataset: 1 where a person acted, else the policy did
 Frames = Mapping[str, NDArray[Any]]
 
 
@@ -110,7 +109,9 @@ class Experience:
 
 def _joined(one: Windows, other: Windows) -> Windows:
     def join(a: Any, b: Any) -> Any:
-        return {key: join(a[key], b[key]) for key in a} if isinstance(a, dict) else np.concatenate((a, b))
+        if isinstance(a, dict):  # an arm's episodes say where a person acted, demonstrations may not
+            return {key: join(a[key], b[key]) for key in a if key in b or key != INTERVENTION}
+        return np.concatenate((a, b))
 
     return Windows(*(join(a, b) for a, b in zip(one, other, strict=True)))
 

@@ -16,6 +16,7 @@ from robolearn.rl.reads import stored
 from robolearn.rl.units import Units
 
 BASE = "base"  # the policy's own action at a frame, before any correction
+INTERVENTION = "intervention"  # [T, 1]: 1 at a frame, also of a dataset, at which a person acted, else the policy did
 Frames = Mapping[str, NDArray[Any]]
 
 
@@ -29,6 +30,9 @@ class Acting(NamedTuple):
 class Interaction:
     """A batch of worlds, advanced one control step at a time.
 
+    Worlds may say what they executed instead of the action that they were given, as `info["action"]`
+    [num_envs, action_dim], and where a person did that, as `info["intervention"]` [num_envs]: then that is stored.
+
     Attributes:
         steps: control steps so far, summed over the worlds.
     """
@@ -36,7 +40,7 @@ class Interaction:
     def __init__(
         self, env: VecEnv, acting: Acting, units: Units, *, seed: int | tuple[int, ...], reads: bool = False
     ) -> None:
-        """Start an episode in every world of `env`, whose autoreset must be off.
+        """Act in every world of `env`, whose autoreset must be off; episodes begin with the first step.
 
         Args:
             env: the worlds.
@@ -53,27 +57,32 @@ class Interaction:
         self._pasts = [_Past() for _ in range(env.num_envs)]
         self._base = np.zeros((env.num_envs, *acting.policy.schema.action.shape), np.float32)
         self._frame: Frames = {}
-        self._restart(np.ones(env.num_envs, bool))
+        self._over: NDArray[np.bool_] = np.ones(env.num_envs, np.bool_)
 
     def step(self) -> list[Trajectory]:
         """Advance every world by one control step; return the episodes that ended with it."""
+        # not when they end: a robot's reset takes a while, and what is finished should be known before
+        if self._over.any():
+            self._restart(self._over)
         action = self._base if self._correction is None else self._correction(self._told(), self._base)
         self._frame, reward, terminated, truncated, info = self.env.step(action)
         self.steps += self.env.num_envs
+        person = info.get(INTERVENTION)
+        if person is not None and person.any():
+            self._actor.replan()  # what was planned before is not for where the person has led
         # the base's own action at the true last frame, too: before any reset
         self._base = self._actor.base_action(self._told())
         seen = self._seen()
-        done = self.units.action(action)
+        done = self.units.action(info.get("action", action))
         for i, past in enumerate(self._pasts):
             past.add({key: values[i] for key, values in seen.items()}, done[i], float(reward[i]))
-        over = terminated | truncated
-        finished = [
+            if person is not None:
+                past.persons.append(bool(person[i]))
+        self._over = terminated | truncated
+        return [
             self._pasts[i].finish(terminated=bool(terminated[i]), success=bool(info["success"][i]))
-            for i in np.flatnonzero(over)
+            for i in np.flatnonzero(self._over)
         ]
-        if over.any():
-            self._restart(over)
-        return finished
 
     def _restart(self, mask: NDArray[np.bool_]) -> None:
         seeds = self._rng.integers(2**31, size=self.env.num_envs).tolist()
@@ -97,12 +106,13 @@ class Interaction:
 
 
 class _Past:
-    """The present episode of a world."""
+    """The present episode of a world; `persons` says of each step whether a person acted, where that is known."""
 
     def begin(self, frame: Mapping[str, NDArray[Any]]) -> None:
         self._frames = [frame]
         self._actions: list[NDArray[np.float32]] = []
         self._rewards: list[float] = []
+        self.persons: list[bool] = []
 
     def add(self, frame: Mapping[str, NDArray[Any]], action: NDArray[np.float32], reward: float) -> None:
         self._frames.append(frame)
@@ -111,5 +121,7 @@ class _Past:
 
     def finish(self, *, terminated: bool, success: bool) -> Trajectory:
         frames = {key: np.stack([frame[key] for frame in self._frames]) for key in self._frames[0]}
+        if self.persons:
+            frames[INTERVENTION] = np.array([*self.persons, self.persons[-1]], np.float32)[:, None]
         rewards = np.array(self._rewards, np.float32)
         return Trajectory(frames, np.stack(self._actions), rewards, terminated, success)

@@ -1,8 +1,8 @@
-"""Episodes from worlds in other processes, on this machine and others: actors of a Ray cluster beside the learner.
+"""Episodes from worlds in other processes beside the learner: on this machine, or actors of a Ray cluster.
 
 The learner gives work and takes reports. At most `AHEAD` calls per actor are given and not yet taken, so that actors
 pause when the learner falls behind; it makes all the updates that the control steps taken so far are worth before it
-takes the next report, and waits only when there is none.
+takes the next report, and waits only when there is none. An actor never waits in the midst of a call.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import deque
 from contextlib import AbstractContextManager, ExitStack, suppress
 from dataclasses import dataclass, field
-from itertools import count
+from itertools import count, repeat
 from typing import Any, NamedTuple, Protocol
 
 import torch
@@ -58,18 +58,29 @@ class RemoteActors:
     """
 
     def __init__(
-        self, ray: Any, recipe: Recipe, algorithm: Algorithm, *, actors: int, cpus: float, seed: tuple[int, ...]
+        self,
+        ray: Any,
+        recipe: Recipe,
+        algorithm: Algorithm,
+        *,
+        actors: int,
+        cpus: float,
+        seed: tuple[int, ...],
+        rounds: int | None = ROUNDS,
     ) -> None:
         """Let actors begin, as the cluster has room for them.
 
         Args:
-            ray: the module, connected to a cluster.
+            ray: the module, connected to a cluster, or `robolearn.launch.processes.Processes` for this machine.
             recipe: sent to every actor; `robolearn` must be installed on all machines.
             algorithm: of the learner, whose present weights they act with at first.
             actors: how many.
             cpus: that each reserves.
             seed: that no other run has; actors and those that replace them extend it with a number of their own.
+            rounds: control steps of an actor's worlds in a call at most; None to go on until an episode is finished,
+                for a robot must not wait in the midst of one.
         """
+        self._rounds = rounds
         self._ray, self._recipe = ray, ray.put(recipe)
         self._kind = ray.remote(_Actor).options(num_cpus=cpus, max_restarts=0, scheduling_strategy="SPREAD")
         self._seeds = ((*seed, number) for number in count(FIRST))
@@ -124,7 +135,7 @@ class RemoteActors:
 
     def _give(self, seat: _Seat) -> None:
         news = None if seat.knows is self._weights else self._weights
-        seat.calls.append(seat.actor.act.remote(self._clock, news))
+        seat.calls.append(seat.actor.act.remote(self._clock, news, self._rounds))
         seat.knows = self._weights
 
     def _settle(self, seat: _Seat) -> list[Trajectory]:
@@ -175,8 +186,8 @@ class _Actor:
         self._made: tuple[VecEnv, Algorithm, Units] | None = None
         self._local: Local | None = None
 
-    def act(self, clock: tuple[int, int], weights: Weights | None) -> Report:
-        """Go on until an episode is finished, `ROUNDS` control steps at most; `weights` are new ones."""
+    def act(self, clock: tuple[int, int], weights: Weights | None, rounds: int | None) -> Report:
+        """Go on until an episode is finished, `rounds` control steps at most; `weights` are new ones."""
         if self._made is None:  # here, for what is raised at an actor's birth does not come back as it is
             self._made = self._stack.enter_context(self._recipe.open())
         env, algorithm, units = self._made
@@ -186,10 +197,14 @@ class _Actor:
         if self._local is None:
             self._local = Local(env, algorithm, units, seed=self._seed)
         before, finished = self._local.steps, list[Trajectory]()
-        for _ in range(ROUNDS):
+        for _ in repeat(None) if rounds is None else range(rounds):
             if finished := self._local.step():
                 break
         return Report(self._local.steps - before, finished)
+
+    def close(self) -> None:
+        """Let go of the worlds."""
+        self._stack.close()
 
 
 def weights_of(module: nn.Module) -> Weights:

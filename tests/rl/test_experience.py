@@ -7,7 +7,7 @@ from rl_toy import Scripted, Telltale, make_units, told
 
 from robolearn.data.replay import Trajectory
 from robolearn.rl.experience import Experience, relabelled
-from robolearn.rl.interaction import BASE
+from robolearn.rl.interaction import BASE, INTERVENTION
 from robolearn.rl.units import VECTOR
 
 
@@ -129,3 +129,19 @@ def test_a_base_that_reads_an_instruction_is_told_that_of_the_frame():
     episode = make_demonstration(task=np.array(["pick it up"] * 3 + ["put it down"] * 2))
     relabelled([episode], policy, make_units(Scripted.schema), seed=0)
     assert policy.heard == ["pick it up", "pick it up", "put it down"]  # it plans every second step
+
+
+@pytest.mark.parametrize("marked", [False, True])
+def test_an_arm_s_episodes_mix_with_demonstrations_that_do_not_say_where_a_person_acted(marked):
+    def episode(person):
+        frames = {VECTOR: np.zeros((3, 2), np.float32), BASE: np.zeros((3, 1), np.float32)}
+        if person:
+            frames[INTERVENTION] = np.ones((3, 1), np.float32)
+        return Trajectory(frames, np.zeros((2, 1), np.float32), np.zeros(2, np.float32), False, False)
+
+    experience = Experience(capacity=10, demo_ratio=0.5, gamma=0.9, seed=0)
+    experience.add(episode(True))
+    experience.show([episode(marked)])
+    batch = experience.batch(4, steps=1)
+    assert batch.frames[VECTOR].shape == (4, 2)
+    assert (INTERVENTION in batch.frames) == marked

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from rl_toy import Biased, Point, Scripted, Telltale, make_units, tell, told
 
-from robolearn.rl.interaction import BASE, Acting, Interaction
+from robolearn.rl.interaction import BASE, INTERVENTION, Acting, Interaction
 from robolearn.rl.units import VECTOR
 
 BOUND = 2.0  # of the scripted worlds' actions; normalised ones are in units of it
@@ -123,3 +123,61 @@ def test_the_toy_policy_tells_what_it_should():
     np.testing.assert_allclose(
         Telltale().predict_chunk(observation).values[0, :, 0], tell(3, 2, np.arange(4)), rtol=1e-6
     )
+
+
+# ---------------------------------------------------------------- an arm that says what it did
+
+
+class Obstinate(Scripted):
+    """Halves every action; a person acts at odd steps of the second world."""
+
+    def step(self, actions):
+        *rest, info = super().step(actions)
+        odd = np.array([False, self.t[1] % 2 == 0])
+        return *rest, {**info, "action": 0.5 * actions, "intervention": odd}
+
+
+def test_what_the_worlds_say_they_executed_is_stored():
+    env, finished = act(env=Obstinate())
+    executed = [0.5 * actions[world, 0] for world in (0, 1) for actions in env.actions]
+    stored = sorted(finished, key=lambda one: tuple(one.frames[VECTOR][0, :2]))
+    np.testing.assert_allclose(np.concatenate([one.action[:, 0] for one in stored]) * BOUND, executed, atol=1e-6)
+
+
+def test_the_frames_at_which_a_person_acted_are_marked():
+    _, finished = act(env=Obstinate())
+    for one in finished:
+        first = one.frames[VECTOR][0, 0] == 0
+        expected = (
+            [0, 0, 0, 0] if first else [0, 1, 0, 1, 1]
+        )  # the last frame, at which nobody acted, as the one before
+        assert one.frames[INTERVENTION].dtype == np.float32
+        assert one.frames[INTERVENTION][:, 0].tolist() == expected
+
+
+def test_the_base_plans_anew_after_a_person():
+    env, _ = act(env=Obstinate(lengths=(6, 6)), rounds=6)
+    steps = [actions[1, 0] for actions in env.actions]
+    # a plan lasts two steps; the person's at the steps 1, 3 and 5 coincide with its ends
+    np.testing.assert_allclose(steps, [tell(0, t // 2 * 2, t % 2) for t in range(6)], atol=1e-6)
+    env, _ = act(env=Always(lengths=(6, 6)), rounds=6)
+    np.testing.assert_allclose([actions[1, 0] for actions in env.actions], tell(0, np.arange(6), 0), atol=1e-6)
+
+
+class Always(Scripted):
+    """A person always acts."""
+
+    def step(self, actions):
+        *rest, info = super().step(actions)
+        return *rest, {**info, "intervention": np.array([True, True])}
+
+
+def test_a_finished_episode_is_known_before_the_next_begins():
+    env = Scripted(lengths=(2, 2))
+    interaction = Interaction(env, Acting(Telltale()), make_units(Telltale.schema), seed=0)
+    assert env.episode.tolist() == [-1, -1]
+    interaction.step()
+    assert len(interaction.step()) == 2
+    assert env.episode.tolist() == [0, 0]
+    interaction.step()
+    assert env.episode.tolist() == [1, 1]

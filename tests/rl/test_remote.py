@@ -13,18 +13,17 @@ from hypothesis import strategies as st
 from remote_toys import Broken, Counting, Still, Walking, begins
 from rl_toy import Biased, Point, Telltale, make_config, make_units, never
 
-from robolearn.commands.actors import exploring, launcher_of
+from robolearn.commands.actors import ALONE, exploring, launcher_of
 from robolearn.compose import build, compose
 from robolearn.errors import UserError
-from robolearn.launch.launcher import HERE
 from robolearn.launch.on_ray import AHEAD, TRIES
 from robolearn.rl.online import EPISODES, Local, OnlineTrainer, read_journal
 from robolearn.rl.remote import FIRST, REFRESH, ROUNDS, RemoteActors
 from robolearn.rl.residual import Residual
 
 
-def remote(ray, recipe, algorithm, *, actors=1, seed=(0, 0)):
-    return RemoteActors(ray, recipe, algorithm, actors=actors, cpus=1, seed=seed)
+def remote(ray, recipe, algorithm, *, actors=1, seed=(0, 0), **options):
+    return RemoteActors(ray, recipe, algorithm, actors=actors, cpus=1, seed=seed, **options)
 
 
 def counting(ray, *, actors):
@@ -72,6 +71,20 @@ def test_long_episodes_are_reported_in_parts():
     while not source.steps:
         assert source.step() == []  # none is finished within one call
     assert source.steps <= 3 * ROUNDS
+
+
+def test_a_robot_s_actor_goes_on_until_an_episode_is_finished():
+    config = make_config(num_envs=1)
+    source = remote(FakeRay(), Walking(config), walker(config), rounds=None)
+    lengths = []
+    while len(lengths) < 5:
+        before = source.steps
+        if finished := source.step():
+            lengths.append(len(finished[0].reward))
+            assert source.steps - before == lengths[-1]
+        else:
+            assert source.steps == before
+    assert max(lengths) > ROUNDS
 
 
 @given(seed=st.integers(0, 10**6), actors=st.integers(1, 5), reports=st.integers(0, 40))
@@ -294,7 +307,7 @@ def config_of(*words):
 
 
 def test_without_actors_the_worlds_are_in_this_process():
-    assert launcher_of(config_of()).kind == "local"
+    assert launcher_of(config_of()) == ALONE
     closed = []
 
     class World(Point):
@@ -304,7 +317,7 @@ def test_without_actors_the_worlds_are_in_this_process():
     exploration = type("Exploration", (), {"worlds": lambda self: World(2)})()
     algorithm, units = walker(make_config()), make_units(Point.schema)
     plain = Local(Point(2), algorithm, units, seed=(0, 0))
-    with exploring(exploration, algorithm, units, launcher=HERE, seed=(0, 0)) as source:
+    with exploring(exploration, algorithm, units, launcher=ALONE, seed=(0, 0)) as source:
         assert isinstance(source, Local)
         for one, other in zip(take(source, 6), take(plain, 6), strict=True):
             np.testing.assert_array_equal(one.frames["obs"], other.frames["obs"])
@@ -314,14 +327,26 @@ def test_without_actors_the_worlds_are_in_this_process():
 def test_actors_and_their_launcher_go_together():
     launcher = launcher_of(config_of("launcher=ray", "actors=3", "ray.address=local", "ray.cpus=0.5"))
     assert (launcher.kind, launcher.workers, launcher.address, launcher.cpus) == ("ray", 3, "local", 0.5)
-    with pytest.raises(UserError, match=r"actors=3 need launcher=ray; with ray\.address=local"):
-        launcher_of(config_of("actors=3"))
-    with pytest.raises(UserError, match="actors are for algorithms with a replay"):
+    launcher = launcher_of(config_of("actors=3"))
+    assert (launcher.kind, launcher.workers) == ("local", 3)
+    with pytest.raises(UserError, match="actors and arms are for algorithms with a replay"):
         launcher_of(config_of("launcher=ray", "actors=3", "algo=value_guided"))
     with pytest.raises(UserError, match="launcher=ray has nothing to run: give actors=2"):
         launcher_of(config_of("launcher=ray"))
     with pytest.raises(UserError, match="unknown launcher 'rey'; did you mean 'ray'"):
         launcher_of(config_of("launcher=rey", "actors=1"))
+
+
+def test_one_actor_moves_an_arm():
+    launcher = launcher_of(config_of("env.backend=ros2"))
+    assert (launcher.kind, launcher.workers) == ("local", 1)
+    for words in (["actors=2"], ["launcher=ray", "actors=1"]):
+        with pytest.raises(UserError, match="one actor moves an arm"):
+            launcher_of(config_of("env.backend=ros2", *words))
+    with pytest.raises(UserError, match="arms are for algorithms with a replay"):
+        launcher_of(config_of("env.backend=ros2", "algo=dppo"))
+    with pytest.raises(UserError, match="no pictures"):
+        launcher_of(config_of("env.backend=ros2", "env.cameras=[wrist]"))
 
 
 def test_ray_is_not_imported_unless_it_is_chosen():

@@ -1,0 +1,308 @@
+"""A physical arm as a `robolearn.protocols.VecEnv` with one world, so that RL acts on it as in simulation.
+
+The action of each control step goes to the control thread of deployment: action space, interpolation, safety filter.
+Where none comes in time the arm stays where it was sent last, and that is what is reported as executed. A person may
+act in place of the policy at any control step. Between episodes nothing is sent.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from math import inf
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from robolearn.action_space import ActionSpace
+from robolearn.errors import UserError
+from robolearn.protocols import Observation
+from robolearn.real.controller import SLACK, Controller, Settings
+from robolearn.real.handover import Action, Done, Drive, Handover, Threaded
+from robolearn.real.homing import HomingSpace
+from robolearn.real.interfaces import Robot
+from robolearn.real.state_machine import Event, State
+from robolearn.schema import Schema
+
+log = logging.getLogger(__name__)
+Array = NDArray[np.float64]
+Arrays = dict[str, NDArray[Any]]
+# from the action that moves nothing to that of a person who has taken over, or None
+Takeover = Callable[[Action], Action | None]
+AT_HOME = 0.03  # rad from home at which the arm has arrived
+HOMING_TIMEOUT = 60.0  # s
+ANSWER_TIMEOUT = 10.0  # s to start, to brake, and for a control step
+
+
+class SuccessSource(Protocol):
+    """Who says how an episode ends: a button, a topic, or `Predicate`."""
+
+    def clear(self) -> None:
+        """An episode begins: forget what was said before."""
+
+    def verdict(self, observation: Observation) -> bool | None:
+        """True for success, False for a failure that ends the episode, None while it goes on."""
+
+
+@dataclass(frozen=True)
+class Predicate:
+    """Success by what is observed (no batch axis)."""
+
+    holds: Callable[[Observation], bool]
+
+    def clear(self) -> None:
+        """Nothing is remembered."""
+
+    def verdict(self, observation: Observation) -> bool | None:
+        """See `SuccessSource.verdict`."""
+        return True if self.holds(observation) else None
+
+
+class Scene(Protocol):
+    """What is around the arm, and who looks after it.
+
+    Attributes:
+        goes_home: whether the arm itself goes to its home pose before the scene is arranged.
+    """
+
+    goes_home: bool
+
+    def recover(self, reason: str) -> None:
+        """Wait until somebody has seen to what interrupted an episode."""
+
+    def arrange(self, seed: int) -> None:
+        """Wait until the scene is ready for an episode; a simulated one is that of the seed."""
+
+
+class ArmEnv:
+    """One arm; see `robolearn.protocols.VecEnv`.
+
+    `info` also holds "action" [1, action_dim], what was executed in the step, and "intervention" [1] bool, whether
+    that was a person's. An observation that is too old, a fault or a stop ends the episode as truncated, and the next
+    begins only after `Scene.recover`.
+    """
+
+    num_envs = 1
+
+    def __init__(
+        self,
+        *,
+        robot: Robot,
+        scene: Scene,
+        success: SuccessSource,
+        person: Takeover,
+        schema: Schema,
+        action_space: ActionSpace,
+        settings: Settings,
+        instruction: str,
+        stage_names: Sequence[str],
+        max_episode_steps: int,
+        drive: Callable[[Controller, Handover], Drive] = Threaded,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Prepare; the arm moves at the first `reset`.
+
+        Args:
+            robot: reads observations and takes commands.
+            scene: who arranges it.
+            success: who judges episodes.
+            person: who may take over; asked at every control period.
+            schema: channels that `robot` gives, and the action.
+            action_space: of the actions.
+            settings: of the control loop; `chunk_timeout` has no use here, for nothing moves without an action.
+            instruction: what is to be done.
+            stage_names: of the task.
+            max_episode_steps: control steps until truncation.
+            drive: starts the control thread.
+            clock: in s.
+        """
+        self.schema, self.instructions = schema, [instruction]
+        self.stage_names, self.max_episode_steps = tuple(stage_names), max_episode_steps
+        self._scene, self._success = scene, success
+        self._space = HomingSpace(action_space)
+        spec = action_space.robot
+        self._home = np.array((*spec.home, spec.gripper_width), np.float32)
+        self._low, self._high = (np.array(bound, np.float32) for bound in (schema.action.low, schema.action.high))
+
+        def asked() -> Action | None:
+            action = None if self._space.homing else person(self._held)
+            return None if action is None else np.clip(action, self._low, self._high).astype(np.float32)
+
+        self._handover = Handover(deadline=settings.deadline, person=asked, clock=clock)
+        # the handover alone decides whether an action is in time, so that it knows what was executed
+        whole = replace(settings, deadline=1 / schema.fps - 2 * SLACK, chunk_timeout=inf)
+        self._controller = Controller(
+            schema=schema, action_space=self._space, robot=robot, inference=self._handover, settings=whole, clock=clock
+        )
+        self._observation: Observation = {}
+        self._done = Done()
+        self._held: Action = np.zeros_like(self._low)
+        self._seen = self._epoch = self._elapsed = 0
+        self._acting, self._interruption = False, ""
+        self._halted = threading.Event()
+        self._drive = drive(self._controller, self._handover)  # from now on another thread asks
+
+    def stop(self) -> None:
+        """Bring the arm to rest, from any thread, and end the episode; nothing moves before `Scene.recover`."""
+        self._halted.set()
+        self._controller.request(Event.STOP)
+
+    def reset(
+        self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Arrays, dict[str, Any]]:
+        """Start an episode: rest, home, an arranged scene; waits as long as people need.
+
+        Raises:
+            UserError: the arm does not start.
+        """
+        if options is None or bool(np.asarray(options.get("reset_mask", [True])).all()):
+            first = seed if seed is None or isinstance(seed, int) else seed[0]
+            self._restart(0 if first is None else first)
+        return self._observed(), self._info(success=False)
+
+    def step(
+        self, actions: NDArray[np.floating]
+    ) -> tuple[Arrays, Array, NDArray[np.bool_], NDArray[np.bool_], dict[str, Any]]:
+        """Offer an action for the present control step and wait for the next; see `robolearn.protocols.VecEnv.step`.
+
+        Raises:
+            RuntimeError: the episode is over, or the control thread failed.
+        """
+        if not self._acting:
+            raise RuntimeError("the episode is over: reset first")
+        whole = self._advance(np.clip(actions[0], self._low, self._high).astype(np.float32))
+        action = self._held if self._done.action is None else self._done.action
+        self._held = self._still(action[-1])
+        self._elapsed += 1
+        verdict = self._success.verdict(self._observation)
+        terminated = verdict is not None
+        truncated = not terminated and (not whole or self._elapsed >= self.max_episode_steps)
+        if terminated or truncated:
+            self._rest()
+        info = self._info(success=verdict is True)
+        info |= {"action": action[None], "intervention": np.array([self._done.person])}
+        reward = np.array([float(verdict is True)])
+        return self._observed(), reward, np.array([terminated]), np.array([truncated]), info
+
+    def close(self) -> None:
+        """Bring the arm to rest and end the control thread."""
+        try:
+            self._rest()
+        finally:
+            self._drive.close()
+
+    # ------------------------------------------------------------ episodes
+
+    def _restart(self, seed: int) -> None:
+        while True:
+            self._rest()
+            while reason := self._interruption or self._reason_to_stop:
+                log.error("the arm stopped: %s", reason)
+                self._halted.clear()
+                self._interruption = ""
+                self._scene.recover(reason)
+            if self._scene.goes_home and not self._go_home():
+                continue
+            self._scene.arrange(seed)
+            self._success.clear()
+            if self._begin():
+                break
+        self._elapsed = 0
+        width = self.schema["observation.state"].names.index("gripper_width")
+        self._held = self._still(self._observation["observation.state"][width])
+
+    def _still(self, width: Any) -> Action:
+        """The action that moves nothing: every action space has changes, then the gripper's width."""
+        action = np.zeros_like(self._low)
+        action[-1] = width
+        return np.clip(action, self._low, self._high)
+
+    def _begin(self) -> bool:
+        """Start the controller and wait for the first observation; return False if that was interrupted."""
+        self._seen, self._epoch = self._handover.count, self._handover.epoch + 1
+        request, refusal = self._controller.request(Event.START), "the control loop does not answer"
+
+        def started() -> bool:
+            nonlocal request, refusal
+            if not request.done():
+                return False
+            if refusal := request.result():
+                request = self._controller.request(Event.START)
+            return not refusal
+
+        if not self._drive.wait(started, ANSWER_TIMEOUT):
+            raise UserError(f"the arm does not start: {refusal}")
+        self._acting = True
+        return self._next_observation()
+
+    def _advance(self, action: Action) -> bool:
+        """Offer an action and wait for the next control step; return False if the arm was stopped instead."""
+        self._handover.offer(self._seen, action)
+        return self._next_observation()
+
+    def _next_observation(self) -> bool:
+        came = self._drive.wait(lambda: self._stopped or self._handover.count > self._seen, ANSWER_TIMEOUT)
+        if not came:
+            raise RuntimeError("the control loop gives no observations")
+        if self._stopped:
+            self._interruption = self._reason_to_stop or self._controller.machine.reason
+            self._done = Done()
+            return False
+        with self._handover.changed:
+            self._seen, self._observation = self._handover.count, self._handover.observation
+            self._done = self._handover.done
+        return True
+
+    @property
+    def _stopped(self) -> bool:
+        """Whether something else than the end of the episode stopped the arm, be it for a moment."""
+        return self._reason_to_stop != "" or self._controller.machine.state is not State.ACTIVE
+
+    @property
+    def _reason_to_stop(self) -> str:
+        if self._halted.is_set():
+            return "it was stopped by hand"
+        # a controller that held and went on is in a later activation
+        if self._acting and self._handover.epoch != self._epoch:
+            return "its observations were too old for a moment"
+        return ""
+
+    def _rest(self) -> None:
+        self._acting = False
+        stopped = self._controller.request(Event.STOP)
+        if not self._drive.wait(stopped.done, ANSWER_TIMEOUT):
+            raise RuntimeError("the control loop does not answer")
+
+    def _go_home(self) -> bool:
+        """Go home slowly; return False if that was interrupted.
+
+        Raises:
+            UserError: the arm does not get there.
+        """
+        self._space.homing = True
+        try:
+            steps, going = round(HOMING_TIMEOUT * self.schema.fps), self._begin()
+            while going and self._away() > AT_HOME:
+                if not (steps := steps - 1):
+                    raise UserError(f"the arm is {self._away():.2f} rad from home: see what is in its way")
+                going = self._advance(self._home)
+        finally:
+            self._rest()
+            self._space.homing = False
+        return going
+
+    def _away(self) -> float:
+        names = self.schema["observation.state"].names
+        at = [names.index(name) for name in self._space.robot.joint_names]
+        return float(np.abs(self._observation["observation.state"][at] - self._home[:-1]).max())
+
+    def _observed(self) -> Arrays:
+        return {key: np.asarray(self._observation[key])[None] for key in self.schema.observation_keys}
+
+    def _info(self, *, success: bool) -> dict[str, Any]:
+        stage = len(self.stage_names) if success else 0
+        return {"success": np.array([success]), "stage": np.array([stage]), "progress": np.array([float(success)])}

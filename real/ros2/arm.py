@@ -1,0 +1,155 @@
+"""A ROS 2 arm for online RL: `robolearn.real.arm_env.ArmEnv` on the topics of deployment.
+
+The node has the name of deployment's, so that an arm needs no other driver. Besides what `robolearn.real.ros2.people`
+says, `~/stop` (std_srvs/Trigger) brakes and ends the episode; nothing moves before `~/ready`.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack
+from typing import Any
+
+from std_msgs.msg import Int64, String
+
+from robolearn.action_space import ActionSpace
+from robolearn.errors import UserError
+from robolearn.proprioception import objects_of, poses_feature
+from robolearn.protocols import Observation
+from robolearn.real.arm_env import ArmEnv
+from robolearn.real.controller import Settings
+from robolearn.real.offer import POSES
+from robolearn.real.ros2.link import Link
+from robolearn.real.ros2.people import Buttons, Operator, Takeover
+from robolearn.real.ros2.simulated_arm import EPISODE, RESET
+from robolearn.schema import Schema
+
+ANSWER_TIMEOUT = 10.0  # s for a simulated arm to begin an episode
+
+
+class SimulatedScene:
+    """A simulated arm, which puts itself and its objects where an episode begins; it knows success, too."""
+
+    goes_home = False
+
+    def __init__(self, link: Link, buttons: Buttons) -> None:
+        """Listen to the arm's news; the buttons count as well."""
+        self._link, self._buttons = link, buttons
+        self._news: dict[str, Any] = {"resets": -1}
+        self._reset = link.node.create_publisher(Int64, RESET, 10)
+        link.node.create_subscription(String, EPISODE, self._on_news, 10)
+
+    def recover(self, reason: str) -> None:
+        """A new episode mends what there may be; `arrange` says if there is no arm any more."""
+
+    def arrange(self, seed: int) -> None:
+        """Begin the episode of a seed.
+
+        Raises:
+            UserError: the arm does not answer.
+        """
+        wait, robot = self._link.wait, self._link.robot
+        wait(lambda: self._news["resets"] >= 0, "the simulated arm", ANSWER_TIMEOUT)
+        wait(lambda: self._reset.get_subscription_count() > 0, "the simulated arm's reset topic", ANSWER_TIMEOUT)
+        before = self._news["resets"]
+        self._reset.publish(Int64(data=seed))
+        wait(
+            lambda: self._news["resets"] > before and self._news["seed"] == seed,
+            "the simulated arm's reset",
+            ANSWER_TIMEOUT,
+        )
+        begun = time.monotonic()
+
+        def seen() -> bool:  # what was seen before is of another place
+            return (age := robot.age()) is not None and age < time.monotonic() - begun
+
+        wait(seen, "the simulated arm's joint states", ANSWER_TIMEOUT)
+
+    def clear(self) -> None:
+        """See `SuccessSource.clear`: what the arm says is of its present episode anyway."""
+        self._buttons.clear()
+
+    def verdict(self, observation: Observation) -> bool | None:
+        """See `SuccessSource.verdict`."""
+        return True if self._news["success"] else self._buttons.verdict(observation)
+
+    def _on_news(self, message: String) -> None:
+        self._news = json.loads(message.data)
+
+
+class RosArmEnv(ArmEnv):
+    """An `ArmEnv` on ROS 2 topics."""
+
+    def __init__(
+        self,
+        *,
+        schema: Schema,
+        action_space: ActionSpace,
+        settings: Settings,
+        simulated: bool,
+        confirm: bool,
+        domain: int | None,
+        instruction: str,
+        stage_names: Sequence[str],
+        max_episode_steps: int,
+    ) -> None:
+        """Connect to an arm; see `ArmEnv`.
+
+        Args:
+            schema: channels of the task; nothing but joints and object poses is read.
+            action_space: of the actions.
+            settings: of the control loop.
+            simulated: whether the arm is `robolearn.real.ros2.simulated_arm`, which resets itself and knows success.
+            confirm: whether a person says that each scene is ready.
+            domain: ROS domain, that of ROS_DOMAIN_ID when None.
+            instruction: of the task.
+            stage_names: of the task.
+            max_episode_steps: of the task.
+
+        Raises:
+            UserError: no arm answers, another node commands it, or the task has channels that an arm has not.
+        """
+        require_readable(schema)
+        with ExitStack() as stack:
+            self._link = Link(schema=schema, robot=action_space.robot, domain=domain)
+            stack.callback(self._link.close)
+            buttons = Buttons(self._link)
+            simulation = SimulatedScene(self._link, buttons) if simulated else None
+            takeover = Takeover(self._link, action_space)
+            operator = Operator(self._link, confirm=confirm)
+            self._link.button("stop", self.stop)
+            super().__init__(
+                robot=self._link.robot,
+                scene=simulation or operator,
+                success=simulation or buttons,
+                person=takeover,
+                schema=schema,
+                action_space=action_space,
+                settings=settings,
+                instruction=instruction,
+                stage_names=stage_names,
+                max_episode_steps=max_episode_steps,
+            )
+            stack.callback(super().close)
+            self._link.connect()
+            self._opened = stack.pop_all()
+
+    def close(self) -> None:
+        """Bring the arm to rest and leave the domain."""
+        self._opened.close()
+
+
+def require_readable(schema: Schema) -> None:
+    """Check that an arm gives these channels.
+
+    Raises:
+        UserError: naming one that it does not.
+    """
+    for key in schema.observation_keys:
+        pictures = len(schema[key].shape) == 3
+        chosen = key == POSES and schema[key] != poses_feature(objects_of(schema[key]))
+        if pictures or chosen:
+            what = "pictures" if pictures else "what is asked for"
+            raise UserError(f"channel '{key}' holds {what}, which an arm on ROS 2 does not give: take another task")
