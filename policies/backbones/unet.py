@@ -133,13 +133,13 @@ class UNet(nn.Module):
         self.chunk_out = Convolution(dims[0], action_dim, 1)
         blocks = [*self.down, *self.middle, *self.up]
         self.film_sizes = [block.outputs for block in blocks for _ in range(2 if scale else 1)]
-        self.film_observation = nn.Linear(observed_dim, sum(self.film_sizes))
+        self.film_seen = nn.Linear(observed_dim, sum(self.film_sizes))
         self.film_time = nn.Linear(time_dim, sum(self.film_sizes), bias=False)
 
     def observe(self, encoded: Tensor) -> Tensor:
         """Return what FiLM takes from encoded observations [B, observed_dim]; done once per chunk."""
         # no activation before: Mish is not monotonic, it would fold up what lies more than a deviation below the mean
-        film: Tensor = self.film_observation(encoded)
+        film: Tensor = self.film_seen(encoded)
         return film
 
     def forward(self, sample: Tensor, time: Tensor, observed: Tensor, step: Tensor | None = None) -> Tensor:

@@ -39,8 +39,8 @@ def copy_from_lerobot(ours: UNet, theirs: DiffusionConditionalUnet1d, time_dim: 
     films = [block.cond_encoder[1] for block in their_blocks]
     weight = torch.cat([film.weight for film in films])
     ours.film_time.weight.copy_(weight[:, :time_dim])
-    ours.film_observation.weight.copy_(weight[:, time_dim:])
-    ours.film_observation.bias.copy_(torch.cat([film.bias for film in films]))
+    ours.film_seen.weight.copy_(weight[:, time_dim:])
+    ours.film_seen.bias.copy_(torch.cat([film.bias for film in films]))
     for mine, level in zip(ours.shrink, theirs.down_modules, strict=False):
         convolution(mine, level[2])
     for mine, level in zip(ours.grow, theirs.up_modules, strict=True):
