@@ -7,7 +7,7 @@ import os
 import signal
 from collections import deque
 from collections.abc import Generator, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection
 
 from robolearn.launch.job import Job, Result
@@ -57,14 +57,15 @@ def in_processes(job: Job, blocks: Iterator[range], *, workers: int) -> Generato
 def _give(pipe: Connection, blocks: Iterator[range], busy: deque[Connection]) -> None:
     seeds = next(blocks, None)
     if seeds is not None:
-        pipe.send(seeds)
+        with suppress(BrokenPipeError):  # the worker has ended: what it said last is still to be received
+            pipe.send(seeds)
         busy.append(pipe)
 
 
 def _receive(pipe: Connection) -> Result:
     try:
         answer = pipe.recv()
-    except EOFError:
+    except (EOFError, ConnectionResetError):
         raise RuntimeError("a worker ended early; its message is above") from None
     if isinstance(answer, Exception):
         raise answer

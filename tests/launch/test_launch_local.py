@@ -3,8 +3,10 @@
 import os
 import subprocess
 import sys
+from collections import deque
 from contextlib import closing
 from itertools import count, islice, pairwise
+from multiprocessing import Pipe
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +20,7 @@ from robolearn.eval.rollout import Episode
 from robolearn.launch.episodes import pack, unpack
 from robolearn.launch.job import Folder
 from robolearn.launch.launcher import Launcher, seed_blocks
+from robolearn.launch.local import _give, _receive
 
 BLOCKS = [range(0, 3), range(3, 4), range(4, 9), range(9, 11)]
 
@@ -63,6 +66,16 @@ def test_the_error_of_a_block_is_raised_here(workers):
 def test_a_killed_process_is_told(tmp_path):
     with pytest.raises(RuntimeError, match="a worker ended early"):
         list(Launcher(workers=2).map(Squares(deadly=str(tmp_path)), iter(BLOCKS)))
+
+
+def test_what_a_worker_said_before_its_block_came_is_heard():
+    ours, theirs = Pipe()
+    theirs.send(UserError("there is no such task"))
+    theirs.close()
+    busy = deque()
+    _give(ours, iter(BLOCKS), busy)
+    with pytest.raises(UserError, match="there is no such task"):
+        _receive(busy.popleft())
 
 
 def test_an_unknown_launcher_is_refused():
