@@ -161,10 +161,12 @@ def _their_replay(episodes: int, rng: np.random.Generator) -> Any:
     import torch
     from lerobot.rl.buffer import ReplayBuffer
 
+    from robolearn.rl.units import VECTOR
+
     replay = ReplayBuffer(episodes * EPISODE, device="cpu", state_keys=[STATE])
     for _ in range(episodes):
         frames, action, reward, *_ = _episode(rng)
-        states = torch.from_numpy(frames["obs"])
+        states = torch.from_numpy(frames[VECTOR])
         for t in range(EPISODE):
             last = t == EPISODE - 1
             before, after = {STATE: states[t : t + 1]}, {STATE: states[t + 1 : t + 2]}

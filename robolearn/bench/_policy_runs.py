@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, redirect_stdout
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from robolearn.bench import _lerobot as lerobot
+from robolearn.bench._pool import kept
+from robolearn.bench._verbs import collect, told_to
 
 if TYPE_CHECKING:
     from robolearn.data.dataset import EpisodeDataset
@@ -102,24 +103,10 @@ def _words(one: Training) -> tuple[str, ...]:
 
 def demonstrations(task: str) -> Path:
     """Collect a task's demonstrations unless they are there; return their folder."""
-    from robolearn.commands.attempts import Scenario
-    from robolearn.commands.collect import collect
-    from robolearn.compose import build, compose
-
-    words = [f"task={task}", "expert=scripted", "expert.noise=0", "env.threads=1"]
-    config = build("collect", compose("collect", words))
-    scenario = Scenario(config.task, config.robot, config.env, config.expert)
     out = OUT / "data" / task
-    collect(scenario, num_episodes=DEMONSTRATIONS, seed=0, out=out)
+    words = (f"task={task}", "expert=scripted", "expert.noise=0")
+    collect(words, num_episodes=DEMONSTRATIONS, seed=0, out=out)
     return out
-
-
-def kept(one: Run) -> dict[str, Any] | None:
-    """Result of a run that is finished, or None."""
-    from robolearn.commands.common import read_result
-
-    result = read_result(one.folder / "result.json")
-    return result if result is not None and result["settings"] == one.settings else None
 
 
 def finish(one: Run) -> tuple[Run, dict[str, Any]]:
@@ -136,7 +123,7 @@ def finish(one: Run) -> tuple[Run, dict[str, Any]]:
     use_one_thread()
     one.folder.mkdir(parents=True, exist_ok=True)
     claim(one.folder, one.settings)
-    with _told_to(one.folder / "log.txt"):
+    with told_to(one.folder / "log.txt"):
         trained = _train(one)
         outcomes = _evaluate(one)
     result = {
@@ -147,13 +134,6 @@ def finish(one: Run) -> tuple[Run, dict[str, Any]]:
     }
     save_result(one.folder / "result.json", result)
     return one, result
-
-
-@contextmanager
-def _told_to(path: Path) -> Iterator[None]:
-    """Let a run's own progress go to a file: several run at a time."""
-    with path.open("a", encoding="utf-8") as file, redirect_stdout(file):
-        yield
 
 
 def _train(one: Run) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Long runs in processes of their own, two at a time, that end with their parent."""
+"""Long runs: which are wanted and which are done; the rest in processes of their own, that end with their parent."""
 
 from __future__ import annotations
 
@@ -8,8 +8,71 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from pathlib import Path
+from typing import Any, Protocol
+
+from robolearn.errors import UserError, nearest
 
 WORKERS = 2
+
+
+class Resumable(Protocol):
+    """A run whose result is kept in a folder.
+
+    Attributes:
+        folder: where it is kept.
+        settings: what its result depends on.
+        seed: of the run.
+    """
+
+    @property
+    def folder(self) -> Path: ...
+    @property
+    def settings(self) -> dict[str, Any]: ...
+    @property
+    def seed(self) -> int: ...
+
+
+def narrow[Run: Resumable](
+    bench: str,
+    runs: Sequence[Run],
+    *names: tuple[str, str, Sequence[str] | None],
+    seeds: Sequence[int] | None,
+    offered: Sequence[int],
+) -> list[Run]:
+    """Those of the runs that are wanted.
+
+    Args:
+        bench: the benchmark.
+        runs: all that it has.
+        *names: what a name is of, the attribute of runs that holds it, and the wanted ones; None wants all.
+        seeds: the wanted ones; None wants all.
+        offered: seeds that it has.
+
+    Raises:
+        UserError: an unknown name, or nothing is left.
+    """
+    for what, field, wanted in names:
+        valid = {getattr(one, field) for one in runs}
+        if unknown := [name for name in wanted or () if name not in valid]:
+            raise UserError(f"`bench {bench}` has no {what} '{unknown[0]}'{nearest(unknown[0], valid)}")
+    chosen = [
+        one
+        for one in runs
+        if (seeds is None or one.seed in seeds)
+        and all(wanted is None or getattr(one, field) in wanted for _, field, wanted in names)
+    ]
+    if not chosen:
+        raise UserError(f"`bench {bench}` has no such run: seeds are {', '.join(map(str, offered))}")
+    return chosen
+
+
+def kept(one: Resumable) -> dict[str, Any] | None:
+    """Result of a run that is finished, or None."""
+    from robolearn.commands.common import read_result
+
+    result = read_result(one.folder / "result.json")
+    return result if result is not None and result["settings"] == one.settings else None
 
 
 def finish_all[Run, Outcome](runs: Sequence[Run], finish: Callable[[Run], Outcome]) -> Iterator[Outcome]:

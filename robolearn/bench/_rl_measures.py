@@ -31,6 +31,11 @@ def steps_to(result: Mapping[str, Any], budget: int) -> float:
     return float(steps[reached[0]]) if len(reached) else float(budget + result["base"]["steps"])
 
 
+def reached(result: Mapping[str, Any]) -> bool:
+    """Whether an evaluation was at `REACHED`, the last one included."""
+    return bool((points(result)[1] >= REACHED).any())
+
+
 def area(result: Mapping[str, Any], budget: int) -> float:
     """Mean success over the budget, linear between evaluations; a run that stopped early, having learned, stays."""
     steps, success = points(result)

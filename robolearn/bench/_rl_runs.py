@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stdout
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from robolearn.acting import ChunkActor
+from robolearn.bench._pool import kept
 from robolearn.bench._rl_problems import EPISODES, OUT, Base, Run
+from robolearn.bench._verbs import collect, finetune, told_to, train
 from robolearn.commands.common import REPORT_SEED, SELECT_SEED
 from robolearn.protocols import VecEnv
 
@@ -83,22 +85,6 @@ def finish(one: Run) -> tuple[Run, dict[str, Any]]:
     return one, result
 
 
-def kept(one: Run) -> dict[str, Any] | None:
-    """Result of a run that is finished, or None."""
-    from robolearn.commands.common import read_result
-
-    result = read_result(one.folder / "result.json")
-    return result if result is not None and result["settings"] == one.settings else None
-
-
-@contextmanager
-def told_to(path: Path) -> Iterator[None]:
-    """Let a run's own progress go to a file: several run at a time."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a", encoding="utf-8") as file, redirect_stdout(file):
-        yield
-
-
 def judge(task: str, checkpoint: Path, *, first_seed: int = REPORT_SEED, candidates: int | None = None) -> list[bool]:
     """Successes of a checkpoint, by default on seeds that neither training nor the choice of weights saw."""
     from robolearn.commands.common import evaluate
@@ -147,44 +133,24 @@ def _acting(
 
 
 def _demonstrate(task: str, base: Base) -> int:
-    from robolearn.commands.attempts import Scenario
-    from robolearn.commands.collect import collect
-    from robolearn.compose import build, compose
     from robolearn.data.dataset import EpisodeDataset
 
-    words = [f"task={task}", "expert=scripted", f"expert.noise={base.noise}", "env.threads=1", "env.num_envs=10"]
-    config = build("collect", compose("collect", words))
-    scenario = Scenario(config.task, config.robot, config.env, config.expert)
     folder = demonstrations_of(task, base)
-    collect(scenario, num_episodes=base.demonstrations, seed=0, out=folder)
+    words = (f"task={task}", "expert=scripted", f"expert.noise={base.noise}", "env.num_envs=10")
+    collect(words, num_episodes=base.demonstrations, seed=0, out=folder)
     return EpisodeDataset.load(folder).num_frames
 
 
 def _train(task: str, base: Base) -> None:
-    from robolearn.commands.train import train
-    from robolearn.compose import build, compose
-
-    data = demonstrations_of(task, base)
-    words = [f"task={task}", f"dataset={data}", "train.device=cpu", "train.tensorboard=false", *base.words]
-    config = build("train", compose("train", words))
-    train(config.policy, config.train, dataset=data, seed=0, out=folder_of(task, base) / TRAINING)
+    words = (f"task={task}", *base.words)
+    train(words, dataset=demonstrations_of(task, base), seed=0, out=folder_of(task, base) / TRAINING)
 
 
 def _finetune(one: Run) -> list[dict[str, float]]:
-    from robolearn.commands.finetune import finetune
-    from robolearn.compose import build, compose
-
-    checkpoint = folder_of(one.task, one.base) / TRAINING
-    dataset = demonstrations_of(one.task, one.base)
-    words = [*one.words, "env.threads=1", f"checkpoint={checkpoint}", f"dataset={dataset}"]
-    config = build("finetune", compose("finetune", words))
     return finetune(
-        config.task,
-        config.robot,
-        config.env,
-        config.algo,
-        checkpoint=checkpoint,
-        dataset=dataset,
+        one.words,
+        checkpoint=folder_of(one.task, one.base) / TRAINING,
+        dataset=demonstrations_of(one.task, one.base),
         seed=one.seed,
         out=one.folder / TRAINING,
     )

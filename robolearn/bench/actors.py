@@ -11,6 +11,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from robolearn.bench._turns import Turn, in_turns, rate, ratio
+from robolearn.bench._verbs import told_to
 from robolearn.eval.results import Measure
 
 if TYPE_CHECKING:
@@ -53,7 +54,6 @@ def run(progress: Callable[[str], None]) -> list[Measure]:
 
 
 def _prepare(folder: Path) -> Exploration:
-    from robolearn.bench._rl_runs import told_to
     from robolearn.commands import collect, train
     from robolearn.commands.actors import Exploration
     from robolearn.commands.common import policy_folder

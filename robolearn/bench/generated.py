@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from robolearn.bench._rl_problems import Base
-from robolearn.bench._rl_runs import TRAINING, folder_of, judge, prepare, told_to
+from robolearn.bench._rl_runs import TRAINING, folder_of, judge, prepare
+from robolearn.bench._verbs import collect, finetune, told_to, train
 from robolearn.eval.metrics import SuccessRate
 from robolearn.eval.results import Measure
 
@@ -86,32 +87,18 @@ def _standard(x: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def _tune() -> None:
-    from robolearn.commands.finetune import finetune
-    from robolearn.compose import build, compose
-
-    checkpoint = folder_of(TASK, BASE) / TRAINING
-    words = [f"task={TASK}", "algo=dppo", "env.threads=1", f"checkpoint={checkpoint}", *TUNING]
-    config = build("finetune", compose("finetune", words))
-    worlds = (config.task, config.robot, config.env, config.algo)
-    finetune(*worlds, checkpoint=checkpoint, dataset=None, seed=SEEDS[0], out=OUT / TRAINING)
+    words, checkpoint = (f"task={TASK}", "algo=dppo", *TUNING), folder_of(TASK, BASE) / TRAINING
+    finetune(words, checkpoint=checkpoint, dataset=None, seed=SEEDS[0], out=OUT / TRAINING)
 
 
 def _shown(kind: str, words: tuple[str, ...], progress: Callable[[str], None]) -> list[Measure]:
     """Collect a dataset, learn from it, and measure both."""
-    from robolearn.commands.attempts import Scenario
-    from robolearn.commands.collect import collect
-    from robolearn.commands.train import train
-    from robolearn.compose import build, compose
     from robolearn.data.dataset import EpisodeDataset
 
     folder = OUT / kind
-    config = build("collect", compose("collect", [f"task={TASK}", "env.threads=1", *words]))
-    scenario = Scenario(config.task, config.robot, config.env, config.expert)
     # seeds beyond those of the base's demonstrations
-    quality = collect(scenario, num_episodes=EPISODES, seed=100_000, out=folder / "data")
-    data = ["train.device=cpu", "train.tensorboard=false", f"dataset={folder / 'data'}", *LEARNING]
-    learning = build("train", compose("train", data))
-    train(learning.policy, learning.train, dataset=folder / "data", seed=SEEDS[0], out=folder / TRAINING)
+    quality = collect((f"task={TASK}", *words), num_episodes=EPISODES, seed=100_000, out=folder / "data")
+    train(LEARNING, dataset=folder / "data", seed=SEEDS[0], out=folder / TRAINING)
     learned = SuccessRate.of(judge(TASK, folder / TRAINING))
     progress(f"{kind}: {quality}; learned from it: {learned}")
     jerks = (("joint_jerk", quality.joint_jerk, "rad^2/s^6"), ("tool_jerk", quality.tool_jerk, "m^2/s^6"))

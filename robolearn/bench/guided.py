@@ -6,8 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from robolearn.bench._rl_problems import OWN, Base
-from robolearn.bench._rl_runs import TRAINING, act_ms, judge, prepare, told_to
+from robolearn.bench._rl_runs import TRAINING, act_ms, judge, prepare
 from robolearn.bench._rl_runs import folder_of as base_folder
+from robolearn.bench._verbs import collect, finetune, told_to
 from robolearn.eval.metrics import SuccessRate
 from robolearn.eval.results import Measure
 
@@ -48,33 +49,14 @@ def run(progress: Callable[[str], None]) -> list[Measure]:
 
 def _act(task: str, base: Base) -> int:
     """Collect episodes of the base; return how many were solved."""
-    from robolearn.commands.attempts import Scenario
-    from robolearn.commands.collect import collect
-    from robolearn.compose import build, compose
-
     checkpoint = f"expert.checkpoint={base_folder(task, base) / TRAINING}"
-    words = [f"task={task}", "expert=policy", checkpoint, "env.threads=1", "env.num_envs=50"]
-    config = build("collect", compose("collect", words))
-    scenario = Scenario(config.task, config.robot, config.env, config.expert)
+    words = (f"task={task}", "expert=policy", checkpoint, "env.num_envs=50")
     # seeds beyond those of the demonstrations
-    quality = collect(scenario, num_episodes=EPISODES, seed=100_000, out=OUT / "episodes", success_only=False)
+    quality = collect(words, num_episodes=EPISODES, seed=100_000, out=OUT / "episodes", success_only=False)
     return quality.success.successes
 
 
 def _learn(task: str, base: Base) -> None:
-    from robolearn.commands.finetune import finetune
-    from robolearn.compose import build, compose
-
+    words = (f"task={task}", "algo=value_guided", *WORDS)
     checkpoint, dataset = base_folder(task, base) / TRAINING, OUT / "episodes"
-    words = [f"task={task}", "algo=value_guided", "env.threads=1", f"checkpoint={checkpoint}", f"dataset={dataset}"]
-    config = build("finetune", compose("finetune", [*words, *WORDS]))
-    finetune(
-        config.task,
-        config.robot,
-        config.env,
-        config.algo,
-        checkpoint=checkpoint,
-        dataset=dataset,
-        seed=SEEDS[0],
-        out=OUT / TRAINING,
-    )
+    finetune(words, checkpoint=checkpoint, dataset=dataset, seed=SEEDS[0], out=OUT / TRAINING)

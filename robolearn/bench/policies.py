@@ -6,9 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from robolearn.bench._policy_runs import DEMONSTRATIONS, TRAININGS, Run, demonstrations, finish, kept
-from robolearn.bench._pool import finish_all
-from robolearn.errors import UserError, nearest
+from robolearn.bench._policy_runs import DEMONSTRATIONS, TRAININGS, Run, demonstrations, finish
+from robolearn.bench._pool import finish_all, kept, narrow
 from robolearn.eval.metrics import SuccessRate
 from robolearn.eval.results import Measure, Result, provenance
 
@@ -96,19 +95,8 @@ def _all_runs() -> list[Run]:
 
 
 def _chosen(tasks: Sequence[str] | None, seeds: Sequence[int] | None, policies: Sequence[str] | None) -> list[Run]:
-    for what, wanted, valid in (("task", tasks, TASKS), ("policy", policies, TRAININGS)):
-        if unknown := [name for name in wanted or () if name not in valid]:
-            raise UserError(f"`bench policies` has no {what} '{unknown[0]}'{nearest(unknown[0], valid)}")
-    chosen = [
-        one
-        for one in _all_runs()
-        if (tasks is None or one.task in tasks)
-        and (seeds is None or one.seed in seeds)
-        and (policies is None or one.training in policies)
-    ]
-    if not chosen:
-        raise UserError(f"`bench policies` has no such run: seeds are {', '.join(map(str, SEEDS))}")
-    return chosen
+    names = (("task", "task", tasks), ("policy", "training", policies))
+    return narrow("policies", _all_runs(), *names, seeds=seeds, offered=SEEDS)
 
 
 def _outcomes(results: Mapping[Run, Mapping[str, Any]]) -> Outcomes:

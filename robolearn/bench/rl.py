@@ -6,12 +6,11 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from robolearn.bench._pool import finish_all
-from robolearn.bench._rl_measures import area, interval, steps_to, worst_drop
+from robolearn.bench._pool import finish_all, kept, narrow
+from robolearn.bench._rl_measures import area, interval, reached, steps_to, worst_drop
 from robolearn.bench._rl_problems import PROBLEMS, Run, runs_of
 from robolearn.bench._rl_problems import SEEDS as SEEDS
-from robolearn.bench._rl_runs import finish, kept, prepare
-from robolearn.errors import UserError, nearest
+from robolearn.bench._rl_runs import finish, prepare
 from robolearn.eval.metrics import SuccessRate
 from robolearn.eval.results import Measure, Result, provenance
 
@@ -93,25 +92,8 @@ def _chosen(
     budget: int | None,
 ) -> list[Run]:
     runs = [one for problem in PROBLEMS for one in runs_of(problem, budget=budget)]
-    for what, wanted, field in (
-        ("problem", only, "problem"),
-        ("task", tasks, "task"),
-        ("algorithm", algorithms, "algorithm"),
-    ):
-        valid = {getattr(one, field) for one in runs}
-        if unknown := [name for name in wanted or () if name not in valid]:
-            raise UserError(f"`bench rl` has no {what} '{unknown[0]}'{nearest(unknown[0], valid)}")
-    chosen = [
-        one
-        for one in runs
-        if (only is None or one.problem in only)
-        and (tasks is None or one.task in tasks)
-        and (seeds is None or one.seed in seeds)
-        and (algorithms is None or one.algorithm in algorithms)
-    ]
-    if not chosen:
-        raise UserError(f"`bench rl` has no such run: seeds are {', '.join(map(str, SEEDS))}")
-    return chosen
+    names = (("problem", "problem", only), ("task", "task", tasks), ("algorithm", "algorithm", algorithms))
+    return narrow("rl", runs, *names, seeds=seeds, offered=SEEDS)
 
 
 def _of_problem(problem: str, finished: Results) -> list[Measure]:
@@ -141,11 +123,10 @@ def _of_algorithm(name: str, groups: Sequence[Sequence[tuple[Run, Mapping[str, A
         middle, low, high = interval([[value(*one) for one in group] for group in groups])
         measures.append(Measure(f"{kind}.{name}", middle, unit, None, (low, high)))
     flat = [one for group in groups for one in group]
-    reached = [result for one, result in flat if steps_to(result, one.budget) < one.budget + result["base"]["steps"]]
     return [
         *measures,
         Measure(f"drop.{name}", max(worst_drop(result) for _, result in flat), "1"),
-        Measure(f"reached.{name}", len(reached) / len(flat), "1"),
+        Measure(f"reached.{name}", sum(reached(result) for _, result in flat) / len(flat), "1"),
         Measure(f"runs.{name}", len(flat), "1"),
     ]
 

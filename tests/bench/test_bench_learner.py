@@ -14,6 +14,8 @@ SMALL = Size(critics=2, hidden=16, batch=8)
 def few(monkeypatch):
     for name, value in {"EPISODE": 6, "EPISODES": 3, "DEMONSTRATIONS": 2}.items():
         monkeypatch.setattr(_learners, name, value)
+    yield
+    torch.set_float32_matmul_precision("highest")  # as torch begins
 
 
 def snapshot(*modules):
@@ -74,4 +76,3 @@ def test_the_whole_runs(monkeypatch):
     assert all(m.value > 0 for m in found.values())
     assert set(found) == {f"{kind}.{side}.critics_2" for kind in ("update_ms", "update_time_share") for side in SIDES}
     assert any("round 1/1" in line for line in lines)
-    torch.set_float32_matmul_precision("highest")

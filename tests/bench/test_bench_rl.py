@@ -64,6 +64,11 @@ def test_the_interval_holds_the_mean_and_widens_with_the_spread():
     assert figures.interval([[0.7]]) == (0.7, 0.7, 0.7)
 
 
+def test_the_last_evaluation_may_be_the_one_that_reaches_95_per_cent():
+    assert figures.reached(result([0.4, 0.9, 0.95]))
+    assert not figures.reached(result([0.4, 0.9, 0.94]))
+
+
 # ---------------------------------------------------------------- the whole
 
 

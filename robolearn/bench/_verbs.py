@@ -1,0 +1,52 @@
+"""Verbs of the command line as benchmarks call them: their worlds on one thread, and nothing told but to a file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, redirect_stdout
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from robolearn.eval.quality import Quality
+
+
+@contextmanager
+def told_to(path: Path) -> Iterator[None]:
+    """Let a run's own progress go to a file: several run at a time."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a", encoding="utf-8") as file, redirect_stdout(file):
+        yield
+
+
+def collect(words: Sequence[str], *, num_episodes: int, seed: int, out: Path, success_only: bool = True) -> Quality:
+    """`robolearn collect` with the options `words`; see `robolearn.commands.collect.collect`."""
+    from robolearn.commands import collect as verb
+    from robolearn.commands.attempts import Scenario
+    from robolearn.compose import build, compose
+
+    config = build("collect", compose("collect", ["env.threads=1", *words]))
+    scenario = Scenario(config.task, config.robot, config.env, config.expert)
+    return verb.collect(scenario, num_episodes=num_episodes, seed=seed, out=out, success_only=success_only)
+
+
+def train(words: Sequence[str], *, dataset: Path, seed: int, out: Path) -> dict[str, Any]:
+    """`robolearn train` on the CPU with the options `words`; see `robolearn.commands.train.train`."""
+    from robolearn.commands import train as verb
+    from robolearn.compose import build, compose
+
+    words = [f"dataset={dataset}", "train.device=cpu", "train.tensorboard=false", *words]
+    config = build("train", compose("train", words))
+    return verb.train(config.policy, config.train, dataset=dataset, seed=seed, out=out)
+
+
+def finetune(
+    words: Sequence[str], *, checkpoint: Path, dataset: Path | None, seed: int, out: Path
+) -> list[dict[str, float]]:
+    """`robolearn finetune` with the options `words`; see `robolearn.commands.finetune.finetune`."""
+    from robolearn.commands import finetune as verb
+    from robolearn.compose import build, compose
+
+    config = build("finetune", compose("finetune", ["env.threads=1", f"checkpoint={checkpoint}", *words]))
+    worlds = (config.task, config.robot, config.env, config.algo)
+    return verb.finetune(*worlds, checkpoint=checkpoint, dataset=dataset, seed=seed, out=out)
