@@ -129,7 +129,8 @@ class ArmEnv:
         self._low, self._high = (np.array(bound, np.float32) for bound in (schema.action.low, schema.action.high))
 
         def asked() -> Action | None:
-            action = None if self._space.homing else person(self._held)
+            held = self._held  # another thread may forget it meanwhile
+            action = None if held is None or self._halted.is_set() else person(held)
             return None if action is None else np.clip(action, self._low, self._high).astype(np.float32)
 
         self._handover = Handover(deadline=settings.deadline, person=asked, clock=clock)
@@ -140,7 +141,7 @@ class ArmEnv:
         )
         self._observation: Observation = {}
         self._done = Done()
-        self._held: Action = np.zeros_like(self._low)
+        self._held: Action | None = None  # the action that moves nothing; None between episodes, when nobody acts
         self._seen = self._epoch = self._elapsed = 0
         self._acting, self._interruption = False, ""
         self._halted = threading.Event()
@@ -172,10 +173,11 @@ class ArmEnv:
         Raises:
             RuntimeError: the episode is over, or the control thread failed.
         """
-        if not self._acting:
+        held = self._held
+        if held is None:
             raise RuntimeError("the episode is over: reset first")
         whole = self._advance(np.clip(actions[0], self._low, self._high).astype(np.float32))
-        action = self._held if self._done.action is None else self._done.action
+        action = held if self._done.action is None else self._done.action
         self._held = self._still(action[-1])
         self._elapsed += 1
         verdict = self._success.verdict(self._observation)
@@ -235,6 +237,7 @@ class ArmEnv:
             return not refusal
 
         if not self._drive.wait(started, ANSWER_TIMEOUT):
+            self._controller.request(Event.STOP)  # the last request may still be granted
             raise UserError(f"the arm does not start: {refusal}")
         self._acting = True
         return self._next_observation()
@@ -272,7 +275,7 @@ class ArmEnv:
         return ""
 
     def _rest(self) -> None:
-        self._acting = False
+        self._acting, self._held = False, None
         stopped = self._controller.request(Event.STOP)
         if not self._drive.wait(stopped.done, ANSWER_TIMEOUT):
             raise RuntimeError("the control loop does not answer")
@@ -286,7 +289,7 @@ class ArmEnv:
         self._space.homing = True
         try:
             steps, going = round(HOMING_TIMEOUT * self.schema.fps), self._begin()
-            while going and self._away() > AT_HOME:
+            while going and not self._away() <= AT_HOME:  # a joint that is not a number is not at home
                 if not (steps := steps - 1):
                     raise UserError(f"the arm is {self._away():.2f} rad from home: see what is in its way")
                 going = self._advance(self._home)

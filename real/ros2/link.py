@@ -71,6 +71,7 @@ class Link:
     def close(self) -> None:
         """Leave the domain."""
         self._executor.shutdown()
-        self._thread.join(1.0)
+        if self._thread.is_alive():  # nobody may have connected
+            self._thread.join(1.0)
         self.node.destroy_node()
         self._context.shutdown()
