@@ -117,7 +117,9 @@ def policy_actor(env: VecEnv, policy: Policy, correction: Correction | None = No
 
 
 def _require_cameras(offered: Schema, wanted: Schema) -> None:
-    shapes = {key: wanted[key].shape for key in wanted.observation_keys if len(wanted[key].shape) == 3}
+    from robolearn.data.images import is_picture
+
+    shapes = {key: wanted[key].shape for key in wanted.observation_keys if is_picture(wanted[key])}
     for key, shape in shapes.items():
         if key in offered.features and offered[key].shape == shape:
             continue

@@ -34,6 +34,7 @@ from robolearn.config.online import (
     OfflineConfig,
     OffPolicyConfig,
     ResidualConfig,
+    SoftActorCriticConfig,
     TuningConfig,
 )
 from robolearn.config.policies import (
@@ -157,6 +158,7 @@ __all__ = [
     "ResidualConfig",
     "RobotConfig",
     "SimArmConfig",
+    "SoftActorCriticConfig",
     "TaskConfig",
     "TeachConfig",
     "TrainConfig",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from robolearn.config.online import ActorCriticConfig, OfflineConfig, OffPolicyConfig
+from robolearn.config.online import ActorCriticConfig, OfflineConfig, OffPolicyConfig, SoftActorCriticConfig
 from robolearn.config.option import option
 
 
@@ -19,15 +19,12 @@ class ChunkAlgoConfig(OffPolicyConfig):
 
 
 @dataclass(kw_only=True)
-class NoiseSteeringConfig(ActorCriticConfig, ChunkAlgoConfig):
+class NoiseSteeringConfig(SoftActorCriticConfig, ChunkAlgoConfig):
     """Off-policy RL of the noise that a frozen flow or diffusion policy starts from."""
 
     noise_bound: float = option("largest magnitude of a component of the noise", low=0.01)
     greedy: bool = option("act on the middle of the learned noise once trained; else on a draw of it")
     distilled_plans: int = option("chunks of the base's own noise per frame that values of noise learn from", low=1)
-    target_entropy: float = option("entropy per component of the noise over its bound that the temperature aims at")
-    initial_temperature: float = option("first weight of the entropy", low=0)
-    temperature_lr: float = option("learning rate of that weight", low=0)
 
 
 @dataclass(kw_only=True)

@@ -59,6 +59,17 @@ class ActorCriticConfig(OffPolicyConfig):
 
 
 @dataclass(kw_only=True)
+class SoftActorCriticConfig(ActorCriticConfig):
+    """What also weighs the actor's entropy."""
+
+    target_entropy: float = option(
+        "entropy per component, of what is drawn over its bound, that the temperature aims at"
+    )
+    initial_temperature: float = option("first weight of the entropy per component", low=0)
+    temperature_lr: float = option("learning rate of that weight", low=0)
+
+
+@dataclass(kw_only=True)
 class ResidualConfig(ActorCriticConfig):
     """Residual off-policy RL on a frozen base policy."""
 

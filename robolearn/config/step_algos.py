@@ -4,20 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from robolearn.config.online import ActorCriticConfig, OfflineConfig
+from robolearn.config.online import ActorCriticConfig, OfflineConfig, SoftActorCriticConfig
 from robolearn.config.option import option
 
 
 @dataclass(kw_only=True)
-class RLPDConfig(ActorCriticConfig):
+class RLPDConfig(SoftActorCriticConfig):
     """Soft actor-critic from scratch, with demonstrations in every batch and no base policy."""
 
     n_step: int = option("steps of the n-step return", low=1)
     actor_every: int = option("critic updates per actor update", low=1)
     backup_entropy: bool = option("whether the target counts the entropy; values are then not kept within [0, 1]")
-    target_entropy: float = option("entropy per component of the action that the temperature aims at")
-    initial_temperature: float = option("first weight of the entropy per component", low=0)
-    temperature_lr: float = option("learning rate of that weight", low=0)
 
 
 @dataclass(kw_only=True)

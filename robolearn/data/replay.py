@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,8 +10,6 @@ from numpy.typing import NDArray
 
 from robolearn.errors import UserError
 from robolearn.jit import jit
-
-Arrays = Mapping[str, NDArray[Any]]
 
 
 class Trajectory(NamedTuple):

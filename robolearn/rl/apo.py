@@ -59,9 +59,9 @@ class APO:
         self.reference: Any = copy.deepcopy(policy.policy).requires_grad_(False)
         # a resumed run has other weights before it reads its checkpoint: the reference is kept there, too
         self.modules: dict[str, nn.Module] = {"reference": self.reference}
-        self._learned = [p for p in self.actor.parameters() if p.requires_grad]
+        learned = [p for p in self.actor.parameters() if p.requires_grad]
         self.optimizers: dict[str, torch.optim.Optimizer] = {
-            "actor": torch.optim.Adam(self._learned, lr=config.learning_rate, fused=True)
+            "actor": torch.optim.Adam(learned, lr=config.learning_rate, fused=True)
         }
         self.generator = torch.Generator().manual_seed(seed)
 
@@ -128,7 +128,7 @@ class APO:
         total = self.preference_loss(loss, reference, label)
         if (good := label > 0).any() and self.config.imitation_weight:
             total = total + self.config.imitation_weight * loss[good].mean()
-        descend(self.optimizers["actor"], total, self._learned)
+        descend(self.optimizers["actor"], total)
         gained = (reference - loss).detach()
         parts = {"desirable": gained[good], "undesirable": gained[~good]}
         figures = {f"gained_{name}": part.mean() for name, part in parts.items() if len(part)}

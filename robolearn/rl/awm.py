@@ -16,27 +16,25 @@ it.
 from __future__ import annotations
 
 import copy
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from robolearn.config import AWMConfig
-from robolearn.rl.interaction import Acting
-from robolearn.rl.on_policy import Critic, learn, optimizers
-from robolearn.rl.online import Clock, Metrics
+from robolearn.rl.on_policy import learn, optimizers
+from robolearn.rl.online import Metrics
 from robolearn.rl.proximal import clipped_loss, divergence
 from robolearn.rl.rollouts import Explorer, Rollout
-from robolearn.rl.tuned import Exploring, Sampled, TunablePolicy, given, require_tunable
+from robolearn.rl.tuned import Exploring, Sampled, TunablePolicy, Tuning, given
 from robolearn.rl.units import Units
 from robolearn.sampling import sample
 
 LEVELS = 1000  # times at which a flow is matched
 
 
-class AWM:
+class AWM(Tuning):
     """Networks, losses and updates; see `robolearn.rl.on_policy.OnPolicyAlgorithm`."""
 
     def __init__(self, config: AWMConfig, *, policy: TunablePolicy, units: Units, seed: int) -> None:
@@ -45,21 +43,13 @@ class AWM:
         Raises:
             UserError: the policy is none of ours, or one whose training loss is not of chunks alone.
         """
-        require_tunable(policy, samplers=("euler", "heun", "ddim"), algo="awm")
-        torch.manual_seed(seed)
-        self.config, self.policy, self.clock = config, policy, Clock()
-        self.actor: nn.Module = policy.policy
+        super().__init__(config, policy=policy, units=units, seed=seed, samplers=("euler", "heun", "ddim"), algo="awm")
+        self.config = config
         self.reference: Any = copy.deepcopy(policy.policy).requires_grad_(False)
         self.levels: int = getattr(policy.policy.config, "num_train_timesteps", LEVELS)
-        self.critic = Critic(units, hidden=config.hidden)
         # a resumed run has other weights before it reads its checkpoint: the reference is kept there, too
-        self.modules: dict[str, nn.Module] = {"critic": self.critic, "reference": self.reference}
+        self.modules["reference"] = self.reference
         self.optimizers = optimizers(list(self.actor.parameters()), self.critic, config)
-        self.generator = torch.Generator().manual_seed(seed)
-
-    def acting(self, rng: np.random.Generator | None) -> Acting:
-        """The policy itself, with its own sampler."""
-        return Acting(self.policy)
 
     def exploring(self, rng: np.random.Generator) -> Explorer:
         """See `robolearn.rl.on_policy.OnPolicyAlgorithm.exploring`; each world has noise of its own."""
@@ -123,7 +113,3 @@ class AWM:
             errors.append(self.error(predicted, target, rollout.steps[index]))
             references.append(self.prediction(self.reference, part)[0].unflatten(0, (len(index), draws)))
         return drawn | {"error": torch.cat(errors), "reference": torch.cat(references)}
-
-    def save(self, folder: Path) -> None:
-        """Write the policy."""
-        self.policy.write(folder)

@@ -12,11 +12,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from robolearn.config import ChunkedTDConfig, ValueGuidedConfig
 from robolearn.protocols import Observation, Policy
 from robolearn.rl.chunks import chunk_size, noise_shape_of, values_of
 from robolearn.rl.interaction import Acting
 from robolearn.rl.networks import EnsembleMLP
-from robolearn.rl.observer import Observer
+from robolearn.rl.observer import Observer, newest
 from robolearn.rl.refinement import Rebuilt, save_refinement
 from robolearn.rl.units import Units
 from robolearn.schema import ActionChunk
@@ -40,6 +41,12 @@ class ChunkCritic(nn.Module):
     def forward(self, frames: Mapping[str, Tensor], chunks: Tensor) -> Tensor:
         """Every head's value [heads, B, ...] of chunks [B, ..., h * action_dim] at frames [B, ...]."""
         return values_of(self.net, self.observer(frames), chunks)
+
+
+def chunk_critic(config: ChunkedTDConfig | ValueGuidedConfig, policy: Policy, units: Units) -> ChunkCritic:
+    """An untrained one for the chunks of a policy."""
+    heads = config.num_critics
+    return ChunkCritic(units, chunk_size(policy), hidden=config.hidden, heads=heads, layer_norm=config.layer_norm)
 
 
 class BestOfPolicy:
@@ -105,10 +112,9 @@ class BestOfPolicy:
         """Index of one candidate [B * n_samples] for chunks [B, n_samples * candidates, horizon, action_dim]."""
         if self.candidates == 1:
             return np.zeros(len(noise), np.intp)
-        newest = {key: observation[key][:, -1] for key in self.schema.observation_keys}
-        frames = {key: torch.from_numpy(array) for key, array in self.units.frame(newest).items()}
         executed = self.units.action(values[:, :, : self.n_action_steps]).reshape(*values.shape[:2], -1)
-        scores = self.critic(frames, torch.from_numpy(executed)).mean(dim=0).reshape(len(noise), self.candidates)
+        values_of_all = self.critic(newest(self.units, observation), torch.from_numpy(executed))
+        scores = values_of_all.mean(dim=0).reshape(len(noise), self.candidates)
         if self.temperature == 0:
             return scores.argmax(dim=1).numpy()
         cumulated = (scores / self.temperature).softmax(dim=1).cumsum(dim=1)

@@ -19,8 +19,8 @@ from torch import Tensor, nn
 from robolearn.config import ChunkedTDConfig
 from robolearn.data.replay import Trajectory
 from robolearn.protocols import Policy
-from robolearn.rl.best_of import BestOfPolicy, ChunkCritic, save_best_of
-from robolearn.rl.chunks import PLANS, chunk_size, chunk_target, least_of_two, with_plans
+from robolearn.rl.best_of import BestOfPolicy, chunk_critic, save_best_of
+from robolearn.rl.chunks import PLANS, chunk_target, least_of_two, with_plans
 from robolearn.rl.experience import Batch, Experience
 from robolearn.rl.interaction import Acting
 from robolearn.rl.networks import descend, follow
@@ -35,18 +35,11 @@ class ChunkedTD:
         """Initialise from a seed, on top of a policy that draws noise."""
         self.config, self.policy, self.units, self.clock = config, policy, units, Clock()
         torch.manual_seed(seed)
-        self.actor = ChunkCritic(
-            units,
-            chunk_size(policy),
-            hidden=config.hidden,
-            heads=config.num_critics,
-            layer_norm=config.layer_norm,
-        )
+        self.actor = chunk_critic(config, policy, units)
         self.target = copy.deepcopy(self.actor).requires_grad_(False)
         self.modules: dict[str, nn.Module] = {"target": self.target}
-        self._parameters = list(self.actor.parameters())
         self.optimizers: dict[str, torch.optim.Optimizer] = {
-            "critic": torch.optim.Adam(self._parameters, lr=config.critic_lr, fused=True)
+            "critic": torch.optim.Adam(self.actor.parameters(), lr=config.critic_lr, fused=True)
         }
         self.generator = torch.Generator().manual_seed(seed)
         self._rng = np.random.default_rng(seed)
@@ -75,7 +68,7 @@ class ChunkedTD:
         """One step of the critic; its target follows."""
         batch = experience.batch(self.config.batch_size, steps=self.policy.n_action_steps)
         loss = self.critic_loss(batch)
-        descend(self.optimizers["critic"], loss, self._parameters)
+        descend(self.optimizers["critic"], loss)
         follow(self.target, self.actor, self.config.tau)
         return {"critic_loss": loss.detach()}
 

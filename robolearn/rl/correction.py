@@ -135,10 +135,17 @@ def load_residual(folder: Path, units: Units) -> ResidualCorrection | None:
     sizes = json.loads((folder / SIZES).read_text())
     scale = sizes["scale"]
     actor = ResidualActor(Observer(units), len(scale), hidden=sizes["hidden"], scale=scale)
-    try:
-        actor.load_state_dict(load_file(folder / WEIGHTS))
-    except (RuntimeError, FileNotFoundError) as error:
-        raise UserError(
-            f"{folder / WEIGHTS} does not fit {SIZES}: fine-tune again, or copy the folder whole"
-        ) from error
+    read_weights(actor, folder / WEIGHTS, sizes=SIZES)
     return ResidualCorrection(actor, units)
+
+
+def read_weights(network: nn.Module, path: Path, *, sizes: str) -> None:
+    """Fill a network that was made by the file `sizes` beside.
+
+    Raises:
+        UserError: the weights are missing or not of these sizes.
+    """
+    try:
+        network.load_state_dict(load_file(path))
+    except (RuntimeError, FileNotFoundError) as error:
+        raise UserError(f"{path} does not fit {sizes}: fine-tune again, or copy the folder whole") from error

@@ -17,26 +17,24 @@ last one, see `robolearn.rl.tuned.counted`. Evaluation and the saved policy samp
 from __future__ import annotations
 
 import math
-from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from robolearn.config import DPPOConfig
-from robolearn.rl.interaction import Acting
-from robolearn.rl.on_policy import Critic, learn, optimizers
-from robolearn.rl.online import Clock, Metrics
+from robolearn.rl.on_policy import learn, optimizers
+from robolearn.rl.online import Metrics
 from robolearn.rl.proximal import clipped_loss, divergence
 from robolearn.rl.rollouts import Explorer, Rollout
-from robolearn.rl.tuned import Exploring, Sampled, TunablePolicy, counted, given, log_density, require_tunable
+from robolearn.rl.tuned import Exploring, Sampled, TunablePolicy, Tuning, changes, given, walk
 from robolearn.rl.units import Units
 from robolearn.sampling import estimates
 
 CLIP_RATE = 3.0  # of the exponential by which the clip grows
 
 
-class DPPO:
+class DPPO(Tuning):
     """Networks, losses and updates; see `robolearn.rl.on_policy.OnPolicyAlgorithm`."""
 
     def __init__(self, config: DPPOConfig, *, policy: TunablePolicy, units: Units, seed: int) -> None:
@@ -45,27 +43,18 @@ class DPPO:
         Raises:
             UserError: the policy is no diffusion policy of ours.
         """
-        require_tunable(policy, samplers=("ddim",), algo="dppo")
-        torch.manual_seed(seed)
-        self.config, self.policy, self.clock = config, policy, Clock()
-        self.actor: nn.Module = policy.policy
+        super().__init__(config, policy=policy, units=units, seed=seed, samplers=("ddim",), algo="dppo")
+        self.config = config
+        self.optimizers = optimizers(list(self.actor.parameters()), self.critic, config)
         sampler = policy.policy.sampler
         self.times, self.alphas = torch.tensor(sampler["times"]), torch.tensor(sampler["alphas"])
         self.sigmas = config.eta * ddpm_deviations(self.alphas)
         self.reading = {"prediction": sampler["prediction"], "clip": sampler["clip"]}
         self.steps = len(self.times)
         self.tuned = min(config.tuned_steps, self.steps)
-        self.critic = Critic(units, hidden=config.hidden)
-        self.modules: dict[str, nn.Module] = {"critic": self.critic}
-        self.optimizers = optimizers(list(self.actor.parameters()), self.critic, config)
-        self.generator = torch.Generator().manual_seed(seed)
         left = torch.arange(self.tuned - 1, -1, -1)
         self.discounts = config.denoising_gamma**left
         self.clips = clips(self.tuned, first=config.clip_first, last=config.clip)
-
-    def acting(self, rng: np.random.Generator | None) -> Acting:
-        """The policy itself, with its own sampler."""
-        return Acting(self.policy)
 
     def exploring(self, rng: np.random.Generator) -> Explorer:
         """See `robolearn.rl.on_policy.OnPolicyAlgorithm.exploring`; each world has noise of its own."""
@@ -73,13 +62,7 @@ class DPPO:
 
     def sample(self, observed: Tensor, noise: Tensor) -> Sampled:
         """Chunks [n, H, A], and of the K steps that learn "chain" [n, K + 1, H, A] and "log_prob" [n, K, H]."""
-        way, told = [noise[:, 0]], []
-        for k in range(self.steps):
-            mean, std = self.transition(way[-1], torch.full((len(noise),), k), observed)
-            way.append(mean + std * noise[:, k + 1])
-            told.append(log_density(way[-1], mean, std))
-        first = self.steps - self.tuned
-        return way[-1], {"chain": torch.stack(way[first:], dim=1), "log_prob": torch.stack(told[first:], dim=1)}
+        return walk(self.transition, observed, noise, kept=self.tuned)
 
     def transition(self, x: Tensor, k: Tensor, observed: Tensor) -> tuple[Tensor, Tensor]:
         """Mean [B, H, A] and deviation [B, 1, 1] of what follows x at the sampler's step k [B]."""
@@ -91,15 +74,9 @@ class DPPO:
 
     def log_ratio(self, part: Rollout) -> Tensor:
         """Mean difference [B, K] of new and old log-density over the components of each transition."""
-        chain = part.note["chain"]
-        batch, k = len(chain), self.tuned
-        observed = self.policy.policy.observe(given(part.note)).repeat_interleave(k, dim=0)
-        index = torch.arange(self.steps - k, self.steps).repeat(batch)
-        mean, std = self.transition(chain[:, :-1].flatten(0, 1), index, observed)
-        log_prob = log_density(chain[:, 1:].flatten(0, 1), mean, std).unflatten(0, (batch, k))
-        counts = counted(part.steps, denoising=k, horizon=chain.shape[2])
-        change = ((log_prob - part.note["log_prob"]) * counts).sum(dim=2)
-        return change / (counts.sum(dim=2) * chain.shape[3])
+        observed = self.policy.policy.observe(given(part.note))
+        change, components, _ = changes(self.transition, observed, part, steps=self.steps)
+        return change.sum(dim=2) / components.sum(dim=2)
 
     def policy_loss(self, part: Rollout) -> tuple[Tensor, dict[str, Tensor]]:
         """Clipped objective, averaged over decisions and their steps."""
@@ -110,10 +87,6 @@ class DPPO:
     def update(self, rollout: Rollout) -> Metrics:
         """See `robolearn.rl.on_policy.OnPolicyAlgorithm.update`."""
         return learn(self, rollout, self.config)
-
-    def save(self, folder: Path) -> None:
-        """Write the policy."""
-        self.policy.write(folder)
 
 
 def ddpm_deviations(alphas: Tensor) -> Tensor:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from robolearn.acting import ChunkActor
@@ -17,9 +16,7 @@ from robolearn.protocols import Policy
 from robolearn.rl.interaction import BASE, INTERVENTION
 from robolearn.rl.observer import shifted
 from robolearn.rl.reads import HISTORY, stored
-from robolearn.rl.units import Units
-
-Frames = Mapping[str, NDArray[Any]]
+from robolearn.rl.units import Frames, Units
 
 
 class Batch(NamedTuple):

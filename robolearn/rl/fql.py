@@ -37,8 +37,8 @@ from robolearn.rl.chunks import (
 )
 from robolearn.rl.experience import Batch, Experience
 from robolearn.rl.interaction import Acting
-from robolearn.rl.networks import EnsembleMLP, critics, descend, follow
-from robolearn.rl.observer import Observer
+from robolearn.rl.networks import EnsembleMLP, critics, descend, follow, frozen, optimizers
+from robolearn.rl.observer import Observer, newest
 from robolearn.rl.online import Clock
 from robolearn.rl.refinement import Rebuilt, save_refinement
 from robolearn.rl.units import Units
@@ -93,9 +93,7 @@ class OneStepPolicy:
         if self.learned is not None and not self.learned():
             chunk = self.base.predict_chunk(observation, noise, n_samples)
             return ActionChunk(chunk.values[..., : self.horizon, :], chunk.t0, chunk.dt, chunk.n_valid)
-        newest = {key: observation[key][:, -1] for key in self.schema.observation_keys}
-        frames = {key: torch.from_numpy(values) for key, values in self.units.frame(newest).items()}
-        seen = self.actor.observer(frames).repeat_interleave(n_samples, dim=0)
+        seen = self.actor.observer(newest(self.units, observation)).repeat_interleave(n_samples, dim=0)
         width = math.prod(noise_shape_of(self.base))
         given = torch.randn(len(seen), width) if noise is None else torch.from_numpy(noise).flatten(1)
         chunk = self.actor(seen, given).numpy().reshape(len(seen), self.horizon, -1)
@@ -121,12 +119,7 @@ class FQL:
             "target_observer": self.target_observer,
             "target_critic": self.target_critic,
         }
-        # what pictures show is learned from the values alone
-        self._critics = [*self.critic.parameters(), *self.actor.observer.parameters()]
-        self.optimizers: dict[str, torch.optim.Optimizer] = {
-            "actor": torch.optim.Adam(self.actor.net.parameters(), lr=config.actor_lr, fused=True),
-            "critic": torch.optim.Adam(self._critics, lr=config.critic_lr, fused=True),
-        }
+        self.optimizers = optimizers(self.actor.net, self.critic, self.actor.observer, config)
         self.generator = torch.Generator().manual_seed(seed)
         self._rng = np.random.default_rng(seed)
 
@@ -175,18 +168,17 @@ class FQL:
         """One step of the critic and of the actor, which only follows the base at first."""
         batch = experience.batch(self.config.batch_size, steps=self.policy.n_action_steps)
         critic_loss = self.critic_loss(batch)
-        descend(self.optimizers["critic"], critic_loss, self._critics)
+        descend(self.optimizers["critic"], critic_loss)
         follow(self.target_critic, self.critic, self.config.tau)
         follow(self.target_observer, self.actor.observer, self.config.tau)
         with torch.no_grad():
             seen = self.actor.observer(batch.frames)
         distilled = self.distillation_loss(seen, batch.frames[PLANS_NOISE].float(), batch.frames[PLANS].float())
         loss = self.config.distillation_weight * distilled
-        self.critic.requires_grad_(False)
-        if self._improves:
-            loss = loss + self.improvement_loss(seen)
-        descend(self.optimizers["actor"], loss, list(self.actor.net.parameters()))
-        self.critic.requires_grad_(True)
+        with frozen(self.critic.parts):
+            if self._improves:
+                loss = loss + self.improvement_loss(seen)
+            descend(self.optimizers["actor"], loss)
         metrics = {"critic_loss": critic_loss, "distillation_loss": distilled, "actor_loss": loss}
         return {key: value.detach() for key, value in metrics.items()}
 

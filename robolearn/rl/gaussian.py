@@ -1,4 +1,4 @@
-"""A Gaussian that a tanh squashes into bounds: what soft actor-critic's actors draw from (Haarnoja et al., 2018)."""
+"""Soft actor-critic (Haarnoja et al., 2018): a Gaussian squashed into bounds, and the weight of its entropy."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import math
 import torch
 from torch import Tensor, nn
 
+from robolearn.config import SoftActorCriticConfig
 from robolearn.rl.networks import EnsembleMLP
 from robolearn.rl.observer import Observer
 
@@ -44,3 +45,26 @@ class SquashedGaussian(nn.Module):
         stretch = 2 * (math.log(2) - z - nn.functional.softplus(-2 * z))
         log_prob = -0.5 * noise.square() - log_std - 0.5 * math.log(2 * math.pi) - stretch
         return self.bound * torch.tanh(z), log_prob.mean(dim=-1)
+
+
+class Tempered:
+    """An algorithm whose weight of the entropy, alpha, follows a target entropy.
+
+    Attributes:
+        temperature: log alpha.
+    """
+
+    def __init__(self, config: SoftActorCriticConfig) -> None:
+        """Begin with the first temperature."""
+        self.temperature = nn.ParameterDict({"log": torch.tensor(math.log(config.initial_temperature))})
+        self._temperature_optimizer = torch.optim.Adam(self.temperature.parameters(), lr=config.temperature_lr)
+        self._target_entropy = config.target_entropy
+
+    def temperature_loss(self, log_prob: Tensor) -> Tensor:
+        """Log alpha times how far the entropy lies above its target."""
+        return -self.temperature["log"] * (log_prob.detach() + self._target_entropy)
+
+    @property
+    def alpha(self) -> Tensor:
+        """Weight of the entropy."""
+        return self.temperature["log"].detach().exp()

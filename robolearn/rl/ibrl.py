@@ -23,8 +23,8 @@ from robolearn.config import IBRLConfig
 from robolearn.protocols import Policy
 from robolearn.rl.experience import Batch, Experience
 from robolearn.rl.interaction import BASE, Acting
-from robolearn.rl.networks import EnsembleMLP, critics, descend, follow, frozen
-from robolearn.rl.observer import Observer
+from robolearn.rl.networks import EnsembleMLP, critics, descend, follow, frozen, optimizers
+from robolearn.rl.observer import Observer, tensors
 from robolearn.rl.online import Clock
 from robolearn.rl.refinement import Rebuilt, save_refinement
 from robolearn.rl.units import Frames, Units
@@ -89,7 +89,7 @@ class Choice:
         """The action to execute, in physical units."""
         if self.exploring is not None and not self.exploring.begun():
             return base_action
-        frames = {key: torch.from_numpy(values) for key, values in self.units.frame(observation).items()}
+        frames = tensors(self.units, observation)
         base = torch.from_numpy(self.units.action(base_action))
         own = self.proposer(self.proposer.observer(frames))
         if self.exploring is not None:
@@ -112,12 +112,7 @@ class IBRL:
         self.actor.judge.load_state_dict(self.critic.state_dict())
         self.net_target = copy.deepcopy(self.actor.net).requires_grad_(False)
         self.modules: dict[str, nn.Module] = {"critic": self.critic, "net_target": self.net_target}
-        # what pictures show is learned from the values alone; the actor reads it
-        self._critics = [*self.critic.parameters(), *self.actor.observer.parameters()]
-        self.optimizers: dict[str, torch.optim.Optimizer] = {
-            "actor": torch.optim.Adam(self.actor.net.parameters(), lr=config.actor_lr, fused=True),
-            "critic": torch.optim.Adam(self._critics, lr=config.critic_lr, fused=True),
-        }
+        self.optimizers = optimizers(self.actor.net, self.critic, self.actor.observer, config)
         self.generator = torch.Generator().manual_seed(seed)
 
     def acting(self, rng: np.random.Generator | None) -> Acting:
@@ -152,14 +147,14 @@ class IBRL:
         config = self.config
         batch = experience.batch(config.batch_size, steps=config.n_step)
         loss = self.critic_loss(batch)
-        descend(self.optimizers["critic"], loss, self._critics)
+        descend(self.optimizers["critic"], loss)
         follow(self.actor.judge.parts, self.critic.parts, config.tau)
         follow(self.actor.judge_observer, self.actor.observer, config.tau)
         metrics = {"critic_loss": loss.detach()}
         if self.clock.updates > config.critic_warmup_updates and self.clock.updates % config.actor_every == 0:
             with frozen(self.critic.parts):
                 actor_loss = self.actor_loss(batch)
-                descend(self.optimizers["actor"], actor_loss, self.actor.net.parts)
+                descend(self.optimizers["actor"], actor_loss)
             follow(self.net_target.parts, self.actor.net.parts, config.tau)
             metrics["actor_loss"] = actor_loss.detach()
         return metrics

@@ -13,11 +13,10 @@ from robolearn.data.replay import Trajectory
 from robolearn.language import TASK
 from robolearn.protocols import Policy, VecEnv
 from robolearn.rl.reads import stored
-from robolearn.rl.units import Units
+from robolearn.rl.units import Frames, Units
 
 BASE = "base"  # the policy's own action at a frame, before any correction
 INTERVENTION = "intervention"  # [T, 1]: 1 at a frame, also of a dataset, at which a person acted, else the policy did
-Frames = Mapping[str, NDArray[Any]]
 
 
 class Acting(NamedTuple):

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from robolearn.config import OffPolicyConfig
+from robolearn.config import ActorCriticConfig, OffPolicyConfig
 
 
 class EnsembleMLP(nn.Module):
@@ -139,14 +139,27 @@ def critics(inputs: int, config: OffPolicyConfig) -> EnsembleMLP:
     return EnsembleMLP(inputs, 1, hidden=config.hidden, heads=config.num_critics, layer_norm=config.layer_norm)
 
 
-def descend(optimizer: torch.optim.Optimizer, loss: Tensor, parameters: Sequence[nn.Parameter]) -> None:
-    """One step of Adam down a loss, with the gradient of these parameters cut to norm 1.
+def optimizers(
+    net: nn.Module, critic: nn.Module, observer: nn.Module, config: ActorCriticConfig
+) -> dict[str, torch.optim.Optimizer]:
+    """Those of an actor's network and of its critics; what pictures show is learned from the values alone (DrQ-v2)."""
+    valued = [*critic.parameters(), *observer.parameters()]
+    return {
+        "actor": torch.optim.Adam(net.parameters(), lr=config.actor_lr, fused=True),
+        "critic": torch.optim.Adam(valued, lr=config.critic_lr, fused=True),
+    }
+
+
+def descend(optimizer: torch.optim.Optimizer, loss: Tensor) -> None:
+    """One step of Adam down a loss, with its gradient cut to norm 1.
 
     Args:
-        optimizer: `torch.optim.Adam` with one group of parameters.
+        optimizer: `torch.optim.Adam` with one group of parameters; those that the loss does not depend on stay as they
+            are.
         loss: a scalar.
-        parameters: of the optimiser; those that the loss does not depend on stay as they are.
     """
+    (group,) = optimizer.param_groups
+    parameters = group["params"]
     gradients = torch.autograd.grad(loss, parameters, allow_unused=True)
     pairs = [(p, gradient) for p, gradient in zip(parameters, gradients, strict=True) if gradient is not None]
     learned, slopes = [p for p, _ in pairs], [gradient for _, gradient in pairs]
@@ -189,9 +202,11 @@ def frozen(parameters: Sequence[nn.Parameter]) -> Iterator[None]:
     """Compute no gradient of these parameters."""
     for parameter in parameters:
         parameter.requires_grad_(False)
-    yield
-    for parameter in parameters:
-        parameter.requires_grad_(True)
+    try:
+        yield
+    finally:
+        for parameter in parameters:
+            parameter.requires_grad_(True)
 
 
 @torch.no_grad()

@@ -44,10 +44,10 @@ from robolearn.rl.chunks import (
     with_plans,
 )
 from robolearn.rl.experience import Batch, Experience
-from robolearn.rl.gaussian import SquashedGaussian
+from robolearn.rl.gaussian import SquashedGaussian, Tempered
 from robolearn.rl.interaction import Acting
-from robolearn.rl.networks import critics, descend, follow
-from robolearn.rl.observer import Observer
+from robolearn.rl.networks import critics, descend, follow, frozen, optimizers
+from robolearn.rl.observer import Observer, newest
 from robolearn.rl.online import Clock
 from robolearn.rl.refinement import Rebuilt, save_refinement
 from robolearn.rl.units import Units
@@ -93,9 +93,7 @@ class SteeredPolicy:
     def _steered(
         self, observation: Observation, noise: NDArray[np.float32] | None, n_samples: int
     ) -> NDArray[np.float32]:
-        newest = {key: observation[key][:, -1] for key in self.schema.observation_keys}
-        frames = {key: torch.from_numpy(values) for key, values in self.units.frame(newest).items()}
-        seen = self.actor.observer(frames).repeat_interleave(n_samples, dim=0)
+        seen = self.actor.observer(newest(self.units, observation)).repeat_interleave(n_samples, dim=0)
         if self.greedy:
             given = torch.zeros(len(seen), math.prod(self._shape))
         elif noise is None:
@@ -106,11 +104,12 @@ class SteeredPolicy:
         return steered.reshape(-1, *self._shape)
 
 
-class NoiseSteering:
+class NoiseSteering(Tempered):
     """Networks, losses and updates; see `robolearn.rl.online.Algorithm`."""
 
     def __init__(self, config: NoiseSteeringConfig, *, policy: Policy, units: Units, seed: int) -> None:
         """Initialise from a seed, on top of a policy that draws noise."""
+        super().__init__(config)
         self.config, self.policy, self.units, self.clock = config, policy, units, Clock()
         self.noise_shape = noise_shape_of(policy)
         noise_dim = math.prod(self.noise_shape)
@@ -119,7 +118,6 @@ class NoiseSteering:
         seen_dim = self.actor.observer.dim
         self.critic = critics(seen_dim + chunk_size(policy), config)
         self.noise_critic = critics(seen_dim + noise_dim, config)
-        self.temperature = nn.ParameterDict({"log": torch.tensor(math.log(config.initial_temperature))})
         self.target_observer = copy.deepcopy(self.actor.observer).requires_grad_(False)
         self.target_critic = copy.deepcopy(self.critic).requires_grad_(False)
         self.modules: dict[str, nn.Module] = {
@@ -129,14 +127,10 @@ class NoiseSteering:
             "target_critic": self.target_critic,
             "temperature": self.temperature,
         }
-        # what pictures show is learned from the values of chunks alone; all others read it
-        self._critics = [*self.critic.parameters(), *self.actor.observer.parameters()]
-        self.optimizers: dict[str, torch.optim.Optimizer] = {
-            "actor": torch.optim.Adam(self.actor.net.parameters(), lr=config.actor_lr, fused=True),
-            "critic": torch.optim.Adam(self._critics, lr=config.critic_lr, fused=True),
-            "noise_critic": torch.optim.Adam(self.noise_critic.parameters(), lr=config.critic_lr, fused=True),
-            "temperature": torch.optim.Adam(self.temperature.parameters(), lr=config.temperature_lr),
-        }
+        # the observer learns from the values of chunks alone; all others read it
+        self.optimizers = optimizers(self.actor.net, self.critic, self.actor.observer, config)
+        noise_critic = torch.optim.Adam(self.noise_critic.parameters(), lr=config.critic_lr, fused=True)
+        self.optimizers |= {"noise_critic": noise_critic, "temperature": self._temperature_optimizer}
         self.generator = torch.Generator().manual_seed(seed)
         self._rng = np.random.default_rng(seed)
 
@@ -190,15 +184,6 @@ class NoiseSteering:
         value = least_of_two(self.noise_critic, seen, noise, self.generator)
         return (self.alpha * log_prob - value).mean(), log_prob.mean()
 
-    def temperature_loss(self, log_prob: Tensor) -> Tensor:
-        """Log alpha times how far the entropy lies above its target."""
-        return -self.temperature["log"] * (log_prob.detach() + self.config.target_entropy)
-
-    @property
-    def alpha(self) -> Tensor:
-        """Weight of the entropy."""
-        return self.temperature["log"].detach().exp()
-
     def update(self, experience: Experience) -> dict[str, Tensor]:
         """One step of everything; the actor and its temperature wait until the critics have learned alone."""
         batch = experience.batch(self.config.batch_size, steps=self.policy.n_action_steps)
@@ -207,7 +192,7 @@ class NoiseSteering:
             noise, log_prob = self.actor.draw(seen_after, self._gaussian(len(seen_after)))
             chunk = self._ask(batch.after, noise)
         critic_loss = self.critic_loss(batch, chunk, log_prob)
-        descend(self.optimizers["critic"], critic_loss, self._critics)
+        descend(self.optimizers["critic"], critic_loss)
         follow(self.target_critic, self.critic, self.config.tau)
         follow(self.target_observer, self.actor.observer, self.config.tau)
         with torch.no_grad():
@@ -215,17 +200,15 @@ class NoiseSteering:
         # the base's own noise, which is broad, and the actor's, where its values are used
         distilled = self.distillation_loss(seen, batch.frames[PLANS_NOISE].float(), batch.frames[PLANS].float())
         distilled = distilled + self.distillation_loss(seen_after, noise[:, None], chunk[:, None])
-        descend(self.optimizers["noise_critic"], distilled, list(self.noise_critic.parameters()))
+        descend(self.optimizers["noise_critic"], distilled)
         metrics = {"critic_loss": critic_loss.detach(), "distillation_loss": distilled.detach()}
         return metrics | (self._improve(seen) if self._learns else {})
 
     def _improve(self, seen: Tensor) -> dict[str, Tensor]:
-        self.noise_critic.requires_grad_(False)
-        loss, log_prob = self.actor_loss(seen)
-        descend(self.optimizers["actor"], loss, list(self.actor.net.parameters()))
-        self.noise_critic.requires_grad_(True)
-        parameters = list(self.temperature.parameters())
-        descend(self.optimizers["temperature"], self.temperature_loss(log_prob), parameters)
+        with frozen(self.noise_critic.parts):
+            loss, log_prob = self.actor_loss(seen)
+            descend(self.optimizers["actor"], loss)
+        descend(self.optimizers["temperature"], self.temperature_loss(log_prob))
         return {"actor_loss": loss.detach(), "entropy": -log_prob.detach(), "temperature": self.alpha}
 
     def _ask(self, frames: Mapping[str, Tensor], noise: Tensor) -> Tensor:

@@ -13,7 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from robolearn.rl.units import VECTOR, Units
+from robolearn.protocols import Observation
+from robolearn.rl.units import VECTOR, Frames, Units
 
 CHANNELS, KERNELS, STRIDES = (16, 32, 32), (5, 3, 3), (2, 2, 2)
 SHIFT = 4 / 84  # largest shift as a share of a picture's side
@@ -40,6 +41,16 @@ class Observer(nn.Module):
             # the colours' axis stays last in memory, which convolutions prefer
             parts.append(network(frames[key].movedim(-1, 1).float() / 127.5 - 1))
         return torch.cat(parts, dim=-1) if len(parts) > 1 else parts[0]
+
+
+def tensors(units: Units, frames: Frames) -> dict[str, Tensor]:
+    """What an `Observer` reads, from channels [B, ...] in physical units."""
+    return {key: torch.from_numpy(values) for key, values in units.frame(frames).items()}
+
+
+def newest(units: Units, observation: Observation) -> dict[str, Tensor]:
+    """The same from channels [B, n_obs_steps, ...], of the last step."""
+    return tensors(units, {key: observation[key][:, -1] for key in (*units.vectors, *units.pictures)})
 
 
 def shifted(pictures: Tensor, generator: torch.Generator) -> Tensor:

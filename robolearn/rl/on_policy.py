@@ -145,4 +145,4 @@ def learn(algorithm: OnPolicyAlgorithm, rollout: Rollout, config: OnPolicyConfig
 
 
 def _step(optimizer: torch.optim.Optimizer, loss: Tensor) -> None:
-    descend(optimizer, loss, [parameter for group in optimizer.param_groups for parameter in group["params"]])
+    descend(optimizer, loss)

@@ -11,13 +11,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import nn
 
 from robolearn.errors import UserError, nearest
 from robolearn.protocols import Policy
 from robolearn.rl import correction
-from robolearn.rl.correction import load_residual
+from robolearn.rl.correction import load_residual, read_weights
 from robolearn.rl.interaction import Acting
 from robolearn.rl.units import Units
 
@@ -96,10 +96,5 @@ def load_refinement(folder: Path, policy: Policy, units: Units, *, candidates: i
     if kind is None or kind == RESIDUAL:
         return Acting(policy, load_residual(folder, units))
     rebuilt: Rebuilt = importlib.import_module(KINDS[kind]).rebuild(settings, policy, units)
-    try:
-        rebuilt.network.load_state_dict(load_file(folder / WEIGHTS))
-    except (RuntimeError, FileNotFoundError) as error:
-        raise UserError(
-            f"{folder / WEIGHTS} does not fit {SETTINGS}: fine-tune again, or copy the folder whole"
-        ) from error
+    read_weights(rebuilt.network, folder / WEIGHTS, sizes=SETTINGS)
     return rebuilt.acting

@@ -12,7 +12,6 @@ The noise is bounded, the upper bound falls; evaluation and the saved policy use
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -20,13 +19,13 @@ from torch import Tensor, nn
 
 from robolearn.config import ReinFlowConfig
 from robolearn.errors import UserError
-from robolearn.rl.interaction import Acting
+from robolearn.language import TASK
 from robolearn.rl.networks import EnsembleMLP
-from robolearn.rl.on_policy import Critic, learn, optimizers
-from robolearn.rl.online import Clock, Metrics
+from robolearn.rl.on_policy import learn, optimizers
+from robolearn.rl.online import Metrics
 from robolearn.rl.proximal import clipped_loss, divergence
 from robolearn.rl.rollouts import Explorer, Rollout
-from robolearn.rl.tuned import Exploring, Sampled, TunablePolicy, counted, given, log_density, require_tunable
+from robolearn.rl.tuned import Exploring, Sampled, TunablePolicy, Tuning, changes, given, walk
 from robolearn.rl.units import Units
 
 
@@ -57,7 +56,7 @@ class NoiseNetwork(nn.Module):
         return self.low * (self.high / self.low) ** share
 
 
-class ReinFlow:
+class ReinFlow(Tuning):
     """Networks, losses and updates; see `robolearn.rl.on_policy.OnPolicyAlgorithm`."""
 
     def __init__(self, config: ReinFlowConfig, *, policy: TunablePolicy, units: Units, seed: int) -> None:
@@ -66,19 +65,16 @@ class ReinFlow:
         Raises:
             UserError: the policy is no flow of ours, or the bounds of the noise cross.
         """
-        require_tunable(policy, samplers=("euler", "shortcut"), algo="reinflow")
+        super().__init__(config, policy=policy, units=units, seed=seed, samplers=("euler", "shortcut"), algo="reinflow")
         if config.noise_high * config.noise_decay < config.noise_low:
             raise UserError("algo.noise_high times algo.noise_decay must not be less than algo.noise_low")
-        torch.manual_seed(seed)
-        self.config, self.policy, self.clock = config, policy, Clock()
-        self.actor: nn.Module = policy.policy
+        self.config = config
         if config.denoising_steps is not None:
             # made anew, so that the policy's own checks are
             policy.policy.config = replace(policy.policy.config, num_inference_steps=config.denoising_steps)
         sampler = policy.policy.sampler
         self.steps: int = sampler["steps"]
         self.knows_step = sampler["name"] == "shortcut"
-        self.critic = Critic(units, hidden=config.hidden)
         self.noise = NoiseNetwork(
             chunk_dim=policy.horizon * policy.schema.action.shape[0],
             observed_dim=observed_dim(policy),
@@ -86,13 +82,8 @@ class ReinFlow:
             low=config.noise_low,
             high=config.noise_high,
         )
-        self.modules: dict[str, nn.Module] = {"critic": self.critic, "noise": self.noise}
+        self.modules["noise"] = self.noise
         self.optimizers = optimizers([*self.actor.parameters(), *self.noise.parameters()], self.critic, config)
-        self.generator = torch.Generator().manual_seed(seed)
-
-    def acting(self, rng: np.random.Generator | None) -> Acting:
-        """The policy itself, without noise."""
-        return Acting(self.policy)
 
     def exploring(self, rng: np.random.Generator) -> Explorer:
         """See `robolearn.rl.on_policy.OnPolicyAlgorithm.exploring`; each world has noise of its own."""
@@ -100,31 +91,20 @@ class ReinFlow:
 
     def sample(self, observed: Tensor, noise: Tensor) -> Sampled:
         """Chunks [n, H, A], and their ways "chain" [n, K + 1, H, A] with "log_prob" [n, K, H] of each transition."""
-        way, told = [noise[:, 0]], []
-        for k in range(self.steps):
-            time = noise.new_full((len(noise),), k / self.steps)
-            mean, std = self.transition(way[-1], time, observed)
-            way.append(mean + std * noise[:, k + 1])
-            told.append(log_density(way[-1], mean, std))
-        return way[-1], {"chain": torch.stack(way, dim=1), "log_prob": torch.stack(told, dim=1)}
+        return walk(self.transition, observed, noise, kept=self.steps)
 
-    def transition(self, x: Tensor, time: Tensor, observed: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean and deviation [B, H, A] of what follows x at `time` [B]."""
+    def transition(self, x: Tensor, k: Tensor, observed: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and deviation [B, H, A] of what follows x at the sampler's step k [B]."""
+        time = k / self.steps
         step = (torch.full_like(time, 1 / self.steps),) if self.knows_step else ()
         velocity = self.policy.policy.network(x, time, observed, *step)
         return x + velocity / self.steps, self.noise(x, time, observed)
 
     def log_ratio(self, part: Rollout) -> tuple[Tensor, Tensor]:
         """Mean difference [B] of new and old log-density over transitions and components, and the new deviations."""
-        chain = part.note["chain"]
-        batch, k = len(chain), self.steps
-        observed = self.policy.policy.observe(given(part.note)).repeat_interleave(k, dim=0)
-        time = (torch.arange(k) / k).repeat(batch)
-        mean, std = self.transition(chain[:, :-1].flatten(0, 1), time, observed)
-        log_prob = log_density(chain[:, 1:].flatten(0, 1), mean, std).unflatten(0, (batch, k))
-        counts = counted(part.steps, denoising=k, horizon=chain.shape[2])
-        change = ((log_prob - part.note["log_prob"]) * counts).sum(dim=(1, 2))
-        return change / (counts.sum(dim=(1, 2)) * chain.shape[3]), std
+        observed = self.policy.policy.observe(given(part.note))
+        change, components, std = changes(self.transition, observed, part, steps=self.steps)
+        return change.sum(dim=(1, 2)) / components.sum(dim=(1, 2)), std
 
     def policy_loss(self, part: Rollout) -> tuple[Tensor, dict[str, Tensor]]:
         """Clipped objective, less the entropy's weight times the mean log-deviation of the noise."""
@@ -140,10 +120,6 @@ class ReinFlow:
         self.noise.high.fill_(self.config.noise_high * self.config.noise_decay**share)
         return figures
 
-    def save(self, folder: Path) -> None:
-        """Write the policy."""
-        self.policy.write(folder)
-
 
 def observed_dim(policy: TunablePolicy) -> int:
     """Numbers that `observe` makes of one observation."""
@@ -154,6 +130,6 @@ def observed_dim(policy: TunablePolicy) -> int:
         )
         for key in schema.observation_keys
     }
-    told = {"task": np.array([""])} if policy.reads_task else {}
+    told = {TASK: np.array([""])} if policy.reads_task else {}
     with torch.no_grad():
         return int(policy.policy.observe(policy.prepare({**frame, **told}))[0].numel())

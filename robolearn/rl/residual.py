@@ -19,10 +19,11 @@ from torch.nn import functional
 from robolearn.config import ResidualConfig
 from robolearn.errors import UserError, nearest
 from robolearn.protocols import Policy
+from robolearn.rl.chunks import least_of_two
 from robolearn.rl.correction import Exploration, ResidualActor, ResidualCorrection, save_residual
 from robolearn.rl.experience import Batch, Experience
 from robolearn.rl.interaction import BASE, Acting
-from robolearn.rl.networks import critics, descend, follow, frozen
+from robolearn.rl.networks import critics, descend, follow, frozen, optimizers
 from robolearn.rl.observer import Observer
 from robolearn.rl.online import Clock
 from robolearn.rl.units import Units
@@ -47,12 +48,7 @@ class Residual:
             "actor_target": self.actor_target,
             "critic_target": self.critic_target,
         }
-        # what pictures show is learned from the values alone; the actor reads it (DrQ-v2)
-        self._critics = [*self.critic.parameters(), *self.actor.observer.parameters()]
-        self.optimizers: dict[str, torch.optim.Optimizer] = {
-            "actor": torch.optim.Adam(self.actor.net.parameters(), lr=config.actor_lr, fused=True),
-            "critic": torch.optim.Adam(self._critics, lr=config.critic_lr, fused=True),
-        }
+        self.optimizers = optimizers(self.actor.net, self.critic, self.actor.observer, config)
         self.generator = torch.Generator().manual_seed(seed)
 
     def acting(self, rng: np.random.Generator | None) -> Acting:
@@ -75,10 +71,8 @@ class Residual:
             base = batch.after[BASE]
             action = self.actor_target.combine(base, self.actor_target(seen, base))
             noise = torch.randn(action.shape, generator=self.generator) * self.config.target_noise
-            pair = torch.randperm(self.config.num_critics, generator=self.generator)[:2]
-            values = self.critic_target(torch.cat((seen, (action + noise).clamp(-1, 1)), dim=-1), heads=pair)
-            value = values[..., 0].amin(dim=0).clamp(0, 1)
-            target = batch.reward + batch.discount * value
+            value = least_of_two(self.critic_target, seen, (action + noise).clamp(-1, 1), self.generator)
+            target = batch.reward + batch.discount * value.clamp(0, 1)
         seen = self.actor.observer(batch.frames)
         q = self.critic(torch.cat((seen, batch.action[:, 0]), dim=-1))[..., 0]
         return functional.mse_loss(q, target.expand_as(q))
@@ -98,14 +92,14 @@ class Residual:
         config = self.config
         batch = experience.batch(config.batch_size, steps=config.n_step)
         loss = self.critic_loss(batch)
-        descend(self.optimizers["critic"], loss, self._critics)
+        descend(self.optimizers["critic"], loss)
         follow(self.critic_target.parts, self.critic.parts, config.tau)
         metrics = {"critic_loss": loss.detach()}
         if self.clock.updates > config.critic_warmup_updates and self.clock.updates % config.actor_every == 0:
             penalty = self.penalty()
             with frozen(self.critic.parts):
                 actor_loss, residual = self.actor_loss(batch, penalty=penalty)
-                descend(self.optimizers["actor"], actor_loss, self.actor.net.parts)
+                descend(self.optimizers["actor"], actor_loss)
             follow(self.actor_target, self.actor, config.tau)
             metrics |= {"actor_loss": actor_loss.detach(), "residual": residual.detach().abs().mean()}
             metrics["penalty"] = torch.tensor(penalty)

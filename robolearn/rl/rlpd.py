@@ -24,11 +24,12 @@ from torch.nn import functional
 
 from robolearn.config import RLPDConfig
 from robolearn.protocols import Observation, Policy
+from robolearn.rl.chunks import least_of_two
 from robolearn.rl.experience import Batch, Experience
-from robolearn.rl.gaussian import SquashedGaussian
+from robolearn.rl.gaussian import SquashedGaussian, Tempered
 from robolearn.rl.interaction import Acting
-from robolearn.rl.networks import critics, descend, follow, frozen
-from robolearn.rl.observer import Observer
+from robolearn.rl.networks import critics, descend, follow, frozen, optimizers
+from robolearn.rl.observer import Observer, newest
 from robolearn.rl.online import Clock
 from robolearn.rl.refinement import Rebuilt, save_refinement
 from robolearn.rl.units import Units
@@ -56,9 +57,7 @@ class GaussianPolicy:
         self, observation: Observation, noise: NDArray[np.float32] | None = None, n_samples: int = 1
     ) -> ActionChunk:
         """See `robolearn.protocols.Policy.predict_chunk`."""
-        newest = {key: observation[key][:, -1] for key in self.schema.observation_keys}
-        frames = {key: torch.from_numpy(values) for key, values in self.units.frame(newest).items()}
-        seen = self.actor.observer(frames).repeat_interleave(n_samples, dim=0)
+        seen = self.actor.observer(newest(self.units, observation)).repeat_interleave(n_samples, dim=0)
         action = self.units.physical(self._decide(seen, noise).numpy())
         samples = (n_samples,) if n_samples > 1 else ()
         return ActionChunk(action.reshape(-1, *samples, 1, action.shape[-1]), 0.0, 1 / self.schema.fps)
@@ -72,11 +71,12 @@ class GaussianPolicy:
         return self.actor.draw(seen, given)[0] if self.trained() else torch.erf(given / math.sqrt(2))
 
 
-class RLPD:
+class RLPD(Tempered):
     """Networks, losses and updates; see `robolearn.rl.online.Algorithm`."""
 
     def __init__(self, config: RLPDConfig, *, policy: Policy, units: Units, seed: int) -> None:
         """Initialise from a seed; of the policy only its channels are used."""
+        super().__init__(config)
         torch.manual_seed(seed)
         self.config, self.units, self.clock, self.schema = config, units, Clock(), policy.schema
         dim = len(units.action_names)
@@ -84,20 +84,14 @@ class RLPD:
         self.critic = critics(self.actor.observer.dim + dim, config)
         self.observer_target = copy.deepcopy(self.actor.observer).requires_grad_(False)
         self.critic_target = copy.deepcopy(self.critic).requires_grad_(False)
-        self.temperature = nn.ParameterDict({"log": torch.tensor(math.log(config.initial_temperature))})
         self.modules: dict[str, nn.Module] = {
             "critic": self.critic,
             "observer_target": self.observer_target,
             "critic_target": self.critic_target,
             "temperature": self.temperature,
         }
-        # what pictures show is learned from the values alone; the actor reads it
-        self._critics = [*self.critic.parameters(), *self.actor.observer.parameters()]
-        self.optimizers: dict[str, torch.optim.Optimizer] = {
-            "actor": torch.optim.Adam(self.actor.net.parameters(), lr=config.actor_lr, fused=True),
-            "critic": torch.optim.Adam(self._critics, lr=config.critic_lr, fused=True),
-            "temperature": torch.optim.Adam(self.temperature.parameters(), lr=config.temperature_lr),
-        }
+        self.optimizers = optimizers(self.actor.net, self.critic, self.actor.observer, config)
+        self.optimizers["temperature"] = self._temperature_optimizer
         self.generator = torch.Generator().manual_seed(seed)
 
     def acting(self, rng: np.random.Generator | None) -> Acting:
@@ -113,8 +107,7 @@ class RLPD:
         """Mean over heads of the squared TD error; values lie in [0, 1] unless they count the entropy."""
         with torch.no_grad():
             action, log_prob = self.actor.draw(self.actor.observer(batch.after), self._gaussian(len(batch.reward)))
-            pair = torch.randperm(self.config.num_critics, generator=self.generator)[:2]
-            value = self.critic_target(self.observer_target(batch.after), action, heads=pair)[..., 0].amin(dim=0)
+            value = least_of_two(self.critic_target, self.observer_target(batch.after), action, self.generator)
             value = value - self.alpha * log_prob if self.config.backup_entropy else value.clamp(0, 1)
             target = batch.reward + batch.discount * value
         q = self.critic(self.actor.observer(batch.frames), batch.action[:, 0])[..., 0]
@@ -128,29 +121,20 @@ class RLPD:
         mean = log_prob.mean()
         return self.alpha * mean - self.critic(seen, action).mean(), mean
 
-    def temperature_loss(self, log_prob: Tensor) -> Tensor:
-        """Log alpha times how far the entropy lies above its target."""
-        return -self.temperature["log"] * (log_prob.detach() + self.config.target_entropy)
-
-    @property
-    def alpha(self) -> Tensor:
-        """Weight of the entropy."""
-        return self.temperature["log"].detach().exp()
-
     def update(self, experience: Experience) -> dict[str, Tensor]:
         """One step of the critics and, every `actor_every` of them, of actor and temperature; the targets follow."""
         config = self.config
         batch = experience.batch(config.batch_size, steps=config.n_step)
         loss = self.critic_loss(batch)
-        descend(self.optimizers["critic"], loss, self._critics)
+        descend(self.optimizers["critic"], loss)
         follow(self.critic_target.parts, self.critic.parts, config.tau)
         follow(self.observer_target, self.actor.observer, config.tau)
         metrics = {"critic_loss": loss.detach()}
         if self.clock.updates > config.critic_warmup_updates and self.clock.updates % config.actor_every == 0:
             with frozen(self.critic.parts):
                 actor_loss, log_prob = self.actor_loss(batch)
-                descend(self.optimizers["actor"], actor_loss, self.actor.net.parts)
-            descend(self.optimizers["temperature"], self.temperature_loss(log_prob), [self.temperature["log"]])
+                descend(self.optimizers["actor"], actor_loss)
+            descend(self.optimizers["temperature"], self.temperature_loss(log_prob))
             metrics |= {"actor_loss": actor_loss.detach(), "entropy": -log_prob.detach(), "temperature": self.alpha}
         return metrics
 

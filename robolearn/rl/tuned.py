@@ -12,14 +12,20 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from robolearn.config import OnPolicyConfig
 from robolearn.errors import UserError
 from robolearn.protocols import Observation, Policy
 from robolearn.rl.interaction import Acting
-from robolearn.rl.rollouts import Explorer
+from robolearn.rl.on_policy import Critic
+from robolearn.rl.online import Clock
+from robolearn.rl.rollouts import Explorer, Rollout
+from robolearn.rl.units import Units
 from robolearn.schema import ActionChunk
 
 GIVEN = "given."  # prefix of what the policy read, in the notes of a decision
 Sampled = tuple[Tensor, dict[str, Tensor]]
+# mean and deviation of what follows x [B, H, A], of the number of the step [B] and what was observed [B, ...]
+Transition = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
 
 
 class TunablePolicy(Policy, Protocol):
@@ -62,6 +68,41 @@ def require_tunable(policy: Any, *, samplers: tuple[str, ...], algo: str) -> Non
             f"algo={algo} tunes a {kind} policy that samples by {' or '.join(samplers)}, this one does by {name}: "
             "train another"
         )
+
+
+class Tuning:
+    """What algorithms that change a policy's weights have alike; see `robolearn.rl.on_policy.OnPolicyAlgorithm`."""
+
+    def __init__(
+        self,
+        config: OnPolicyConfig,
+        *,
+        policy: TunablePolicy,
+        units: Units,
+        seed: int,
+        samplers: tuple[str, ...],
+        algo: str,
+    ) -> None:
+        """Initialise from a seed all but the optimisers.
+
+        Raises:
+            UserError: see `require_tunable`.
+        """
+        require_tunable(policy, samplers=samplers, algo=algo)
+        torch.manual_seed(seed)
+        self.policy, self.clock = policy, Clock()
+        self.actor: nn.Module = policy.policy
+        self.critic = Critic(units, hidden=config.hidden)
+        self.modules: dict[str, nn.Module] = {"critic": self.critic}
+        self.generator = torch.Generator().manual_seed(seed)
+
+    def acting(self, rng: np.random.Generator | None) -> Acting:
+        """The policy itself, with its own sampler, which adds no noise."""
+        return Acting(self.policy)
+
+    def save(self, folder: Path) -> None:
+        """Write the policy."""
+        self.policy.write(folder)
 
 
 class Exploring:
@@ -126,3 +167,40 @@ def counted(steps: Tensor, *, denoising: int, horizon: int) -> Tensor:
     counts = torch.ones(len(steps), denoising, horizon)
     counts[:, -1] = (torch.arange(horizon) < steps[:, None]).float()
     return counts
+
+
+def walk(transition: Transition, observed: Tensor, noise: Tensor, *, kept: int) -> Sampled:
+    """Sample chunks [n, H, A] by Gaussian transitions from noise [n, 1 + steps, H, A].
+
+    Of the last `kept` = K steps, notes "chain" [n, K + 1, H, A] and "log_prob" [n, K, H] of each transition.
+    """
+    steps = noise.shape[1] - 1
+    way, told = [noise[:, 0]], []
+    for k in range(steps):
+        mean, std = transition(way[-1], torch.full((len(noise),), k), observed)
+        way.append(mean + std * noise[:, k + 1])
+        told.append(log_density(way[-1], mean, std))
+    first = steps - kept
+    return way[-1], {"chain": torch.stack(way[first:], dim=1), "log_prob": torch.stack(told[first:], dim=1)}
+
+
+def changes(transition: Transition, observed: Tensor, part: Rollout, *, steps: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Compare what `walk` noted with the transitions of the moment.
+
+    Args:
+        transition: see there.
+        observed: at each decision [B, ...].
+        part: the decisions.
+        steps: of the sampler, of which the last K were kept.
+
+    Returns:
+        New less old log-density of each action at each step, 0 where it does not count, and the number of components
+        that it is summed over [B, K, H]; the new deviations.
+    """
+    chain = part.note["chain"]
+    batch, k = len(chain), chain.shape[1] - 1
+    index = torch.arange(steps - k, steps).repeat(batch)
+    mean, std = transition(chain[:, :-1].flatten(0, 1), index, observed.repeat_interleave(k, dim=0))
+    log_prob = log_density(chain[:, 1:].flatten(0, 1), mean, std).unflatten(0, (batch, k))
+    counts = counted(part.steps, denoising=k, horizon=chain.shape[2])
+    return (log_prob - part.note["log_prob"]) * counts, counts * chain.shape[3], std

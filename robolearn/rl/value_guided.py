@@ -20,8 +20,8 @@ from torch import Tensor, nn
 
 from robolearn.config import ValueGuidedConfig
 from robolearn.protocols import Policy
-from robolearn.rl.best_of import BestOfPolicy, ChunkCritic, save_best_of
-from robolearn.rl.chunks import chunk_size, chunk_target, least_of_two, noise_shape_of
+from robolearn.rl.best_of import BestOfPolicy, chunk_critic, save_best_of
+from robolearn.rl.chunks import chunk_target, least_of_two, noise_shape_of
 from robolearn.rl.experience import Batch, Experience
 from robolearn.rl.interaction import Acting
 from robolearn.rl.networks import EnsembleMLP, descend, follow
@@ -37,19 +37,12 @@ class ValueGuided:
         noise_shape_of(policy)
         self.config, self.policy, self.units, self.clock = config, policy, units, Clock()
         torch.manual_seed(seed)
-        self.actor = ChunkCritic(
-            units,
-            chunk_size(policy),
-            hidden=config.hidden,
-            heads=config.num_critics,
-            layer_norm=config.layer_norm,
-        )
+        self.actor = chunk_critic(config, policy, units)
         self.target = copy.deepcopy(self.actor).requires_grad_(False)
         self.value = EnsembleMLP(self.actor.observer.dim, 1, hidden=config.hidden, layer_norm=config.layer_norm)
         self.modules: dict[str, nn.Module] = {"target": self.target, "value": self.value}
-        self._critics = list(self.actor.parameters())
         self.optimizers: dict[str, torch.optim.Optimizer] = {
-            "critic": torch.optim.Adam(self._critics, lr=config.learning_rate, fused=True),
+            "critic": torch.optim.Adam(self.actor.parameters(), lr=config.learning_rate, fused=True),
             "value": torch.optim.Adam(self.value.parameters(), lr=config.learning_rate, fused=True),
         }
         self.generator = torch.Generator().manual_seed(seed)
@@ -80,9 +73,9 @@ class ValueGuided:
         """One step of the values of states and of chunks."""
         batch = experience.batch(self.config.batch_size, steps=self.policy.n_action_steps)
         value_loss = self.value_loss(batch)
-        descend(self.optimizers["value"], value_loss, list(self.value.parameters()))
+        descend(self.optimizers["value"], value_loss)
         critic_loss = self.critic_loss(batch)
-        descend(self.optimizers["critic"], critic_loss, self._critics)
+        descend(self.optimizers["critic"], critic_loss)
         follow(self.target, self.actor, self.config.tau)
         return {"value_loss": value_loss.detach(), "critic_loss": critic_loss.detach()}
 

@@ -43,7 +43,8 @@ def make_single(env_id: str, *, max_episode_steps: int | None = None, **kwargs: 
         **kwargs: for the environment.
 
     Raises:
-        UserError: unknown id, package not installed, or an argument that the environment does not take.
+        UserError: unknown id, package not installed, an argument that the environment does not take, or an id of no
+            single world.
     """
     _register(env_id)
     try:
@@ -55,6 +56,8 @@ def make_single(env_id: str, *, max_episode_steps: int | None = None, **kwargs: 
         raise UserError(f"unknown environment '{env_id}'{nearest(env_id, gymnasium.registry)}") from error
     except (gymnasium.error.DependencyNotInstalled, ModuleNotFoundError) as error:
         raise UserError(f"'{env_id}' needs a package that is not installed: {error}") from error
+    except gymnasium.error.Error as error:
+        raise UserError(f"'{env_id}' cannot be made as a single world: {error}") from error
     except TypeError as error:
         raise UserError(f"'{env_id}' cannot be made with the arguments {kwargs}: {error}") from error
 

@@ -48,6 +48,7 @@ class AdaptedExpert:
         if noise < 0:
             raise UserError("expert.noise must be 0 or more")
         self.noise, self._begin, self._task, self._schema = noise, begin, task, schema
+        self._keys = [key for key in schema.observation_keys if schema[key].dtype == "float32"]
         self._low, self._high = np.array(schema.action.low), np.array(schema.action.high)
         self._rng = [np.random.default_rng(i) for i in range(num_envs)]
         self._aim = np.zeros((num_envs, 3))
@@ -63,8 +64,7 @@ class AdaptedExpert:
 
     def act(self, observation: Mapping[str, NDArray[Any]]) -> NDArray[np.float32]:
         """Return actions [num_envs, action_dim]."""
-        keys = [key for key in self._schema.observation_keys if self._schema[key].dtype == "float32"]
-        scenes = {key: np.asarray(observation[key], np.float64) for key in keys}
+        scenes = {key: np.asarray(observation[key], np.float64) for key in self._keys}
         actions = []
         for i, (act, rng) in enumerate(zip(self._acts, self._rng, strict=True)):
             action = act({key: values[i] for key, values in scenes.items()}, self._aim[i])

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 from numpy.typing import NDArray
 
+from robolearn.errors import UserError
 from robolearn.schema import Schema
 from robolearn.sim.experts.scene import rotation_vector
 
@@ -40,10 +41,8 @@ class View:
         pose = state[at + 1 :]
         self.width, self.hand = float(state[at]), pose[:3]
         self.rotation = np.stack((pose[3:6], pose[6:9], np.cross(pose[3:6], pose[6:9])), axis=1)
-        self._objects, self._names = (
-            scene["observation.environment_state"],
-            schema["observation.environment_state"].names,
-        )
+        self._objects = scene["observation.environment_state"]
+        self._names = schema["observation.environment_state"].names
 
     def body(self, name: str) -> tuple[Array, Array]:
         """Position [3] of an object in m, and the direction [3] of its x axis, laid flat."""
@@ -70,8 +69,14 @@ def action(move: Array, turn: Array, gripper: float) -> Array:
     return np.append(np.clip(motion, -1.0, 1.0), gripper)
 
 
+def _require_width(task: str, schema: Schema) -> None:
+    if "gripper_width" not in schema["observation.state"].names:
+        raise UserError(f"the script of '{task}' needs a gripper of two sliding fingers: give robot=panda")
+
+
 def lift(task: str, schema: Schema) -> Act:
     """Hover, align, go down, close, rise; from the scene alone, so that a dropped cube is grasped again."""
+    _require_width(task, schema)
 
     def act(scene: Mapping[str, Array], aim: Array) -> Array:
         view = View(scene, schema)
@@ -90,6 +95,7 @@ def lift(task: str, schema: Schema) -> Act:
 
 def nut_assembly_square(task: str, schema: Schema) -> Act:
     """Take the nut by its handle, carry it over the peg, turn it to a right angle, lower it."""
+    _require_width(task, schema)
     closed = 0  # control steps since the fingers began to close
 
     def act(scene: Mapping[str, Array], aim: Array) -> Array:

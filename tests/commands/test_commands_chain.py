@@ -5,26 +5,14 @@ import json
 import numpy as np
 import pytest
 from safetensors import safe_open
+from toy_options import ALGO, ENV, POLICY
 
 from robolearn.cli import main
 from robolearn.commands import eval as eval_module
 from robolearn.commands.common import load_checkpoint
 from robolearn.real.bundle import load_bundle
 
-ENV = ("env.num_envs=2", "env.threads=1")
 SHORT = (*ENV, "task.max_episode_steps=20")
-POLICY = ("policy.hidden_dim=16", "policy.num_blocks=1", "policy.condition_dim=16")
-ALGO = (
-    "algo.num_envs=2",
-    "algo.total_steps=64",
-    "algo.eval_every=32",
-    "algo.eval_episodes=2",
-    "algo.warmup_steps=16",
-    "algo.critic_warmup_updates=4",
-    "algo.batch_size=16",
-    "algo.hidden=16",
-    "algo.stop_at=null",
-)
 
 
 def train(demos, out, *words):

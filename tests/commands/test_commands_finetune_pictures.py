@@ -5,6 +5,7 @@ import json
 
 import numpy as np
 import pytest
+from toy_options import ALGO, ENV, POLICY
 
 from robolearn.cli import main
 from robolearn.commands import demonstrations
@@ -18,20 +19,7 @@ from robolearn.language import TASK
 from robolearn.real.bundle import load_bundle
 
 EYE = "observation.images.external"
-ENV = ("env.num_envs=2", "env.threads=1")
 SEEING = (*ENV, "env.cameras=[external]", "env.image_size=32", "task.max_episode_steps=12")
-POLICY = ("policy.hidden_dim=16", "policy.num_blocks=1", "policy.condition_dim=16", "policy.vision_dim=8")
-ALGO = (
-    "algo.num_envs=2",
-    "algo.total_steps=64",
-    "algo.eval_every=32",
-    "algo.eval_episodes=2",
-    "algo.warmup_steps=16",
-    "algo.critic_warmup_updates=4",
-    "algo.batch_size=16",
-    "algo.hidden=16",
-    "algo.stop_at=null",
-)
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +30,20 @@ def folder(tmp_path_factory):
     assert main(["collect", "num_episodes=2", *ENV, *cameras, "expert.noise=0", f"out={out / 'demos'}"]) == 0
     training = ("train.steps=4", "train.batch_size=16", "train.device=cpu", "image_size=[32,32]")
     reads = f"observations=[observation.state,{EYE}]"
-    assert main(["train", f"dataset={out / 'demos'}", *POLICY, *training, reads, f"out={out / 'base'}"]) == 0
+    assert (
+        main(
+            [
+                "train",
+                f"dataset={out / 'demos'}",
+                *POLICY,
+                "policy.vision_dim=8",
+                *training,
+                reads,
+                f"out={out / 'base'}",
+            ]
+        )
+        == 0
+    )
     return out
 
 

@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from toy_options import ENV, ONLINE, POLICY, SIZES
 
 from robolearn.cli import main
 from robolearn.commands import eval as eval_module
@@ -10,20 +11,11 @@ from robolearn.commands.common import load_checkpoint
 
 pytestmark = pytest.mark.slow
 
-ENV = ("env.num_envs=2", "env.threads=1")
 SHORT = (*ENV, "task.max_episode_steps=20")
-ONLINE = (
-    "algo.num_envs=2",
-    "algo.total_steps=64",
-    "algo.eval_every=32",
-    "algo.warmup_steps=16",
-    "algo.critic_warmup_updates=4",
-    "algo.stop_at=null",
-)
 OFFLINE = ("algo.updates=10", "algo.eval_every=5")
-SIZES = ("algo.eval_episodes=2", "algo.batch_size=16", "algo.hidden=16")
 ALGORITHMS = {"noise_steering": ONLINE, "chunked_td": ONLINE, "fql": ONLINE, "value_guided": OFFLINE}
 ALGORITHMS |= {"rlpd": ONLINE, "ibrl": ONLINE}
+CHOOSING = ["chunked_td", "value_guided"]  # with a critic that chooses between candidates
 
 
 @pytest.fixture(scope="module")
@@ -32,9 +24,11 @@ def folder(tmp_path_factory):
     out = tmp_path_factory.mktemp("refinement")
     words = ("num_episodes=4", "expert.failure=mix", "success_only=false", f"out={out / 'demos'}")
     assert main(["collect", *ENV, *words]) == 0
-    sizes = ("policy.hidden_dim=16", "policy.num_blocks=1", "policy.condition_dim=16", "policy.n_obs_steps=2")
     training = ("train.steps=20", "train.save_every=20", "train.batch_size=32")
-    assert main(["train", f"dataset={out / 'demos'}", *sizes, *training, f"out={out / 'base'}"]) == 0
+    assert (
+        main(["train", f"dataset={out / 'demos'}", *POLICY, "policy.n_obs_steps=2", *training, f"out={out / 'base'}"])
+        == 0
+    )
     return out
 
 
@@ -68,7 +62,7 @@ def test_a_refined_policy_is_no_base(folder, tuned, tmp_path, capsys):
 
 def test_an_evaluation_may_choose_between_more_candidates(tuned, tmp_path, capsys):
     words = ("episodes=2", *SHORT, "candidates=3")
-    if tuned.name in ("chunked_td", "value_guided"):
+    if tuned.name in CHOOSING:
         assert load_checkpoint(tuned, candidates=3).policy.candidates == 3
         assert main(["eval", f"checkpoint={tuned}", *words]) == 0
     else:
@@ -76,9 +70,8 @@ def test_an_evaluation_may_choose_between_more_candidates(tuned, tmp_path, capsy
         assert "needs a critic that chooses" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("tuned", CHOOSING, indirect=True)
 def test_one_candidate_is_the_base(folder, tuned, tmp_path, monkeypatch):
-    if tuned.name not in ("chunked_td", "value_guided"):
-        pytest.skip("nothing chooses")
     monkeypatch.setattr(eval_module, "save_strips", lambda *_, **__: [])
     for checkpoint, words in ((folder / "base", ()), (tuned, ("candidates=1",))):
         out = tmp_path / checkpoint.name

@@ -5,6 +5,7 @@ from importlib.util import find_spec
 
 import numpy as np
 import pytest
+from toy_options import ALGO, ENV, POLICY
 
 from robolearn.cli import main
 from robolearn.commands.attempts import Scenario
@@ -23,31 +24,20 @@ PACKAGES = {
     "robosuite_lift": "robosuite",
     "robosuite_square": "robosuite",
 }
-TOY = ("env.num_envs=2", "env.threads=1")
-POLICY = ("policy.hidden_dim=16", "policy.num_blocks=1", "policy.condition_dim=16", "train.steps=20")
-ALGO = (
-    "algo.num_envs=2",
-    "algo.total_steps=64",
-    "algo.eval_every=32",
-    "algo.eval_episodes=2",
-    "algo.warmup_steps=16",
-    "algo.critic_warmup_updates=4",
-    "algo.batch_size=16",
-    "algo.hidden=16",
-    "algo.stop_at=null",
-)
+EXTRAS = {"gymnasium_robotics": "fetch"}  # where they are not called like their package
 
 
 def needs(package):
-    return pytest.mark.skipif(find_spec(package) is None, reason=f"needs {package}")
+    extra = EXTRAS.get(package, package)
+    return pytest.mark.skipif(find_spec(package) is None, reason=f"needs the extra `{extra}`")
 
 
-def tasks():
-    return [pytest.param(task, marks=needs(package)) for task, package in PACKAGES.items()]
+def tasks(*names):
+    return [pytest.param(name, marks=needs(PACKAGES[name])) for name in names or PACKAGES]
 
 
 def composed(*words, verb="collect"):
-    return build(verb, compose(verb, [*TOY, *words]))
+    return build(verb, compose(verb, [*ENV, *words]))
 
 
 @pytest.mark.parametrize(
@@ -88,13 +78,13 @@ def test_a_noisy_expert_succeeds_mostly(task):
 
 @pytest.fixture(scope="module")
 def demos(tmp_path_factory):
-    pytest.importorskip("gymnasium_robotics")
     out = tmp_path_factory.mktemp("worlds") / "demos"
     words = ("task=fetch_pick_and_place", "expert.noise=0.5", "num_episodes=3")
-    assert main(["collect", *words, *TOY, f"out={out}"]) == 0
+    assert main(["collect", *words, *ENV, f"out={out}"]) == 0
     return out
 
 
+@needs("gymnasium_robotics")
 def test_demonstrations_are_a_dataset_like_any_other(demos):
     data = EpisodeDataset.load(demos)
     assert data.num_episodes == 3
@@ -111,8 +101,9 @@ def test_demonstrations_are_a_dataset_like_any_other(demos):
     assert told["joint_jerk"] is None
 
 
+@needs("gymnasium_robotics")
 def test_the_number_of_worlds_makes_no_difference(demos, tmp_path):
-    words = ("task=fetch_pick_and_place", "expert.noise=0.5", "num_episodes=3", "env.num_envs=3", "env.threads=1")
+    words = ("task=fetch_pick_and_place", "expert.noise=0.5", "num_episodes=3", *ENV, "env.num_envs=3")
     assert main(["collect", *words, f"out={tmp_path / 'again'}"]) == 0
     first, second = EpisodeDataset.load(demos), EpisodeDataset.load(tmp_path / "again")
     assert first.columns == second.columns
@@ -121,14 +112,13 @@ def test_the_number_of_worlds_makes_no_difference(demos, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("task", ["metaworld_box_close", "fetch_pick_and_place", "robosuite_lift"])
+@pytest.mark.parametrize("task", tasks("metaworld_box_close", "fetch_pick_and_place", "robosuite_lift"))
 def test_demonstrations_become_a_policy_that_is_fine_tuned_and_judged(task, tmp_path):
-    pytest.importorskip(PACKAGES[task])
     limit = "task.max_episode_steps=20"
     demos, base, fine = (tmp_path / name for name in ("demos", "base", "fine"))
-    assert main(["collect", f"task={task}", *TOY, "num_episodes=2", f"out={demos}"]) == 0
-    assert main(["train", f"task={task}", *POLICY, f"dataset={demos}", f"out={base}"]) == 0
-    words = (f"task={task}", *TOY, limit)
+    assert main(["collect", f"task={task}", *ENV, "num_episodes=2", f"out={demos}"]) == 0
+    assert main(["train", f"task={task}", *POLICY, "train.steps=20", f"dataset={demos}", f"out={base}"]) == 0
+    words = (f"task={task}", *ENV, limit)
     assert main(["finetune", *words, *ALGO, f"checkpoint={base}", f"dataset={demos}", f"out={fine}"]) == 0
     assert main(["eval", *words, f"checkpoint={fine}", "episodes=2"]) == 0
 
@@ -143,14 +133,14 @@ def test_demonstrations_become_a_policy_that_is_fine_tuned_and_judged(task, tmp_
     ],
 )
 def test_what_only_our_tasks_have_is_refused(words, sentence, tmp_path, capsys):
-    assert main(["collect", *words, *TOY, f"out={tmp_path / 'demos'}"]) != 0
+    assert main(["collect", *words, *ENV, f"out={tmp_path / 'demos'}"]) != 0
     assert sentence in capsys.readouterr().err.replace("\n", " ")
 
 
+@needs("gymnasium_robotics")
 def test_spoken_stages_are_refused_where_there_are_none(tmp_path, capsys):
-    pytest.importorskip("gymnasium_robotics")
     words = ("task=fetch_pick_and_place", "language=true")
-    assert main(["collect", *words, *TOY, f"out={tmp_path / 'demos'}"]) != 0
+    assert main(["collect", *words, *ENV, f"out={tmp_path / 'demos'}"]) != 0
     assert "and 'FetchPickAndPlace-v4' has none" in capsys.readouterr().err.replace("\n", " ")
     assert not (tmp_path / "demos").exists()
 

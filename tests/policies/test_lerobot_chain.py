@@ -6,6 +6,8 @@ import lerobot_runs
 import numpy as np
 import pytest
 import torch
+from toy_options import LEROBOT_ALGO as ALGO
+from toy_options import LEROBOT_SHORT as SHORT
 
 from robolearn.acting import ChunkActor
 from robolearn.cli import main
@@ -13,18 +15,6 @@ from robolearn.commands.common import load_checkpoint
 from robolearn.errors import UserError
 from robolearn.policies.lerobot_adapter.graphs import action_units
 from robolearn.real.bundle import load_bundle
-
-SHORT = ("env.num_envs=2", "env.threads=1", "task.max_episode_steps=6")
-ALGO = (
-    "algo.num_envs=2",
-    "algo.total_steps=48",
-    "algo.eval_every=24",
-    "algo.eval_episodes=2",
-    "algo.warmup_steps=16",
-    "algo.critic_warmup_updates=2",
-    "algo.batch_size=8",
-    "algo.hidden=16",
-)
 
 
 @pytest.fixture(scope="module")

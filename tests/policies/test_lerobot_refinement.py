@@ -2,6 +2,8 @@
 
 import lerobot_runs
 import pytest
+from toy_options import LEROBOT_ALGO
+from toy_options import LEROBOT_SHORT as SHORT
 
 from robolearn.cli import main
 from robolearn.commands.common import load_checkpoint
@@ -9,17 +11,7 @@ from robolearn.rl.noise_steering import SteeredPolicy
 
 pytestmark = pytest.mark.slow
 
-SHORT = ("env.num_envs=2", "env.threads=1", "task.max_episode_steps=6")
-ALGO = (
-    "algo.num_envs=2",
-    "algo.total_steps=48",
-    "algo.eval_every=48",
-    "algo.eval_episodes=2",
-    "algo.warmup_steps=16",
-    "algo.critic_warmup_updates=2",
-    "algo.batch_size=8",
-    "algo.hidden=16",
-)
+ALGO = (*LEROBOT_ALGO, "algo.eval_every=48")
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from robolearn.rl.networks import EnsembleMLP, follow
+from robolearn.rl.networks import EnsembleMLP, follow, frozen
 
 
 @pytest.mark.parametrize("layer_norm", [True, False])
@@ -50,3 +50,16 @@ def test_a_target_goes_a_share_of_the_way():
     follow(target, source, 0.1)
     for after, value in zip(target.parameters(), expected, strict=True):
         torch.testing.assert_close(after, value)
+
+
+def test_parameters_learn_again_also_after_an_error_while_they_were_frozen():
+    network = EnsembleMLP(3, 2, hidden=8)
+
+    def fail_while_frozen() -> None:
+        with frozen(network.parts):
+            assert not any(p.requires_grad for p in network.parameters())
+            raise ArithmeticError
+
+    with pytest.raises(ArithmeticError):
+        fail_while_frozen()
+    assert all(p.requires_grad for p in network.parameters())

@@ -3,46 +3,17 @@
 import numpy as np
 import pytest
 import torch
-from rl_toy import make_config, make_normalizer
+from rl_toy import make_config
+from step_toy import UNITS, constant, make_batch
 
 from robolearn.errors import UserError
-from robolearn.rl.experience import Batch
 from robolearn.rl.interaction import BASE
-from robolearn.rl.networks import EnsembleMLP
 from robolearn.rl.residual import Residual, scale_of
-from robolearn.rl.units import VECTOR, Units
-from robolearn.schema import Feature, Schema
-
-OBS, ACT = 3, 2
-SCHEMA = Schema(
-    {
-        "observation.state": Feature("float32", (OBS,), ("a", "b", "c"), ("1",) * OBS, "observation"),
-        "action": Feature("float32", (ACT,), ("x", "y"), ("m",) * ACT, "action", (-1.0,) * ACT, (1.0,) * ACT),
-    },
-    fps=20,
-)
+from robolearn.rl.units import VECTOR
 
 
 def make_learner(seed=0, **changes) -> Residual:
-    units = Units(make_normalizer(SCHEMA), SCHEMA)
-    return Residual(make_config(**changes), policy=None, units=units, seed=seed)
-
-
-def make_batch(n=32, seed=0, **fields):
-    rng = torch.Generator().manual_seed(seed)
-
-    def uniform(*shape):
-        return torch.rand(shape, generator=rng) * 2 - 1
-
-    batch = Batch(
-        frames={VECTOR: uniform(n, OBS), BASE: uniform(n, ACT)},
-        action=uniform(n, 1, ACT),
-        inside=torch.ones(n, 1, dtype=torch.bool),
-        reward=torch.zeros(n),
-        discount=torch.full((n,), 0.9),
-        after={VECTOR: uniform(n, OBS), BASE: uniform(n, ACT)},
-    )
-    return batch._replace(**fields)
+    return Residual(make_config(**changes), policy=None, units=UNITS, seed=seed)
 
 
 class Same:
@@ -54,13 +25,6 @@ class Same:
     def batch(self, size, *, steps):
         self.asked.append((size, steps))
         return self.one
-
-
-def constant(network: EnsembleMLP, values) -> None:
-    """Make each head a constant."""
-    network.zero_last()
-    with torch.no_grad():
-        network.biases[-1][:, 0, 0] = torch.tensor(values)
 
 
 def parameters(module) -> torch.Tensor:
@@ -130,7 +94,7 @@ def test_the_next_action_is_the_base_s_next_action_plus_the_target_actor_s_resid
     learner = make_learner(target_noise=0.0)
     shake(learner.actor_target.net)
     batch, seen = make_batch(), []
-    learner.critic_target.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
+    learner.critic_target.register_forward_pre_hook(lambda module, inputs: seen.append(torch.cat(inputs, dim=-1)))
     learner.critic_loss(batch)
     residual = learner.actor_target(batch.after[VECTOR], batch.after[BASE])
     expected = (batch.after[BASE] + 0.5 * residual).clamp(-1, 1)

@@ -77,6 +77,7 @@ gymnasium.register("tests/Goal-v0", entry_point=GoalEnv, max_episode_steps=50)
 gymnasium.register("tests/Picture-v0", entry_point=PictureEnv, max_episode_steps=50)
 gymnasium.register("tests/Odd-v0", entry_point=OddEnv, max_episode_steps=50)
 gymnasium.register("tests/Forever-v0", entry_point=GoalEnv)
+gymnasium.register("tests/Batch-v0", vector_entry_point=GoalEnv)  # as Meta-World's benchmarks of several tasks
 
 
 @cache
@@ -280,6 +281,7 @@ def test_a_step_needs_a_reset():
         ("tests/Odd-v0", {"odd": "bounds"}, "the actions of 'tests/Odd-v0' have no bounds"),
         ("tests/Odd-v0", {"odd": "observation"}, "the observation 'count' is Discrete(3)"),
         ("tests/Odd-v0", {"odd": "rate"}, "'tests/Odd-v0' does not say how often it is controlled: give fps"),
+        ("tests/Batch-v0", {}, "'tests/Batch-v0' cannot be made as a single world"),
         ("tests/Forever-v0", {}, "'tests/Forever-v0' has no time limit of its own: give max_episode_steps"),
         ("Pendulum-v1", {"reward": "spares"}, "unknown reward 'spares'; did you mean 'sparse'?"),
         ("Pendulum-v1", {"num_envs": 0}, "num_envs must be at least 1"),

@@ -196,5 +196,7 @@ def test_experts_that_cannot_be_are_refused():
     env = worlds()
     with pytest.raises(UserError, match="no scripted expert for task 'Pendulum-v1'"):
         AdaptedExpert("Pendulum-v1", env.schema, 1)
+    with pytest.raises(UserError, match="no scripted expert for 'Meta-World/MT1': name a single task"):
+        AdaptedExpert("Meta-World/MT1", env.schema, 1)
     with pytest.raises(UserError, match=r"expert\.noise must be 0 or more"):
         AdaptedExpert(ASSEMBLY, env.schema, 1, noise=-0.1)

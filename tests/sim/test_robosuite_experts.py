@@ -6,6 +6,7 @@ from importlib.util import find_spec
 import numpy as np
 import pytest
 
+from robolearn.errors import UserError
 from robolearn.eval.rollout import run_episodes
 from robolearn.schema import Feature, Schema
 from robolearn.sim.backends.robosuite import RobosuiteVecEnv
@@ -82,6 +83,15 @@ def test_the_square_nut_is_always_put_on_its_peg():
 def test_noise_makes_it_slower():
     clean, noisy = ([e.length for e in demonstrate("Lift", noise=noise, seeds=range(6))] for noise in (0.0, 0.3))
     assert np.mean(noisy) > np.mean(clean) + 3
+
+
+@pytest.mark.parametrize("task", ["Lift", "NutAssemblySquare"])
+def test_a_gripper_that_the_script_does_not_know_is_refused(task):
+    state = Feature("float32", (1,), ("finger_joint",), ("rad",), "observation")
+    action = Feature("float32", (1,), ("a",), ("1",), "action", (-1.0,), (1.0,))
+    schema = Schema({"observation.state": state, "action": action}, 20)
+    with pytest.raises(UserError, match=f"the script of 'robosuite/{task}' needs a gripper of two sliding fingers"):
+        AdaptedExpert(f"robosuite/{task}", schema, 1)
 
 
 @needs_robosuite
