@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from robolearn.bench import _lerobot as lerobot
-from robolearn.bench._pool import kept
+from robolearn.bench._pool import RECORDS, kept
 from robolearn.bench._verbs import collect, told_to
 
 if TYPE_CHECKING:
@@ -81,8 +81,13 @@ class Run(NamedTuple):
 
     @property
     def folder(self) -> Path:
-        """Where it is kept."""
+        """Where its training is kept."""
         return OUT / "runs" / f"{self.task}-{self.training}-seed{self.seed}"
+
+    @property
+    def record(self) -> Path:
+        """Where its result is kept."""
+        return RECORDS / "policies" / f"{self.folder.name}.json"
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -132,7 +137,7 @@ def finish(one: Run) -> tuple[Run, dict[str, Any]]:
         "training": {key: trained[key] for key in ("seconds", "steps", "loss", "curve")},
         "outcomes": outcomes,
     }
-    save_result(one.folder / "result.json", result)
+    save_result(one.record, result)
     return one, result
 
 

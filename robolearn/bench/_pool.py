@@ -1,4 +1,8 @@
-"""Long runs: which are wanted and which are done; the rest in processes of their own, that end with their parent."""
+"""Long runs: which are wanted and which are done; the rest in processes of their own, that end with their parent.
+
+What a finished run found is kept beside the results, and committed: the benchmarks of many hours go on in another
+checkout, on another day.
+"""
 
 from __future__ import annotations
 
@@ -14,19 +18,20 @@ from typing import Any, Protocol
 from robolearn.errors import UserError, nearest
 
 WORKERS = 2
+RECORDS = Path("benchmarks/results/runs")
 
 
 class Resumable(Protocol):
-    """A run whose result is kept in a folder.
+    """A run whose result is kept.
 
     Attributes:
-        folder: where it is kept.
+        record: file of its result.
         settings: what its result depends on.
         seed: of the run.
     """
 
     @property
-    def folder(self) -> Path: ...
+    def record(self) -> Path: ...
     @property
     def settings(self) -> dict[str, Any]: ...
     @property
@@ -71,7 +76,7 @@ def kept(one: Resumable) -> dict[str, Any] | None:
     """Result of a run that is finished, or None."""
     from robolearn.commands.common import read_result
 
-    result = read_result(one.folder / "result.json")
+    result = read_result(one.record)
     return result if result is not None and result["settings"] == one.settings else None
 
 

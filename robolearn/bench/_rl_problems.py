@@ -7,6 +7,8 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from robolearn.bench._pool import RECORDS
+
 SEEDS = (0, 1, 2)
 EPISODES = 100  # of an evaluation: thirty mislead
 STOP_AT = 0.98  # two evaluations in a row that end a run; the same for all
@@ -150,8 +152,13 @@ class Run(NamedTuple):
 
     @property
     def folder(self) -> Path:
-        """Where it is kept."""
+        """Where its training is kept."""
         return OUT / "runs" / f"{self.problem}-{self.task}-{self.algorithm}-seed{self.seed}"
+
+    @property
+    def record(self) -> Path:
+        """Where its result is kept."""
+        return RECORDS / "rl" / f"{self.folder.name}.json"
 
     @property
     def words(self) -> tuple[str, ...]:

@@ -81,7 +81,7 @@ def finish(one: Run) -> tuple[Run, dict[str, Any]]:
         "act_ms": latency,
         "outcomes": outcomes,
     }
-    save_result(one.folder / "result.json", result)
+    save_result(one.record, result)
     return one, result
 
 

@@ -57,7 +57,7 @@ def run(
         UserError: an unknown name, or a run that was begun with other settings.
     """
     chosen = _chosen(tasks, seeds, policies)
-    for task in dict.fromkeys(one.task for one in chosen):
+    for task in dict.fromkeys(one.task for one in chosen if kept(one) is None):
         progress(f"{task}: {DEMONSTRATIONS} demonstrations in {demonstrations(task)}")
     for i, (one, result) in enumerate(finish_all(chosen, finish)):
         rates = ", ".join(f"{name} {SuccessRate.of(o)}" for name, o in result["outcomes"].items())
@@ -91,7 +91,8 @@ def _cell(measure: Measure | None) -> str:
 
 
 def _all_runs() -> list[Run]:
-    return [Run(task, name, seed) for task, seeds in TASKS.items() for seed in seeds for name in TRAININGS]
+    """All, one seed after the other, so that each task has figures early."""
+    return [Run(task, name, seed) for seed in SEEDS for task in TASKS if seed in TASKS[task] for name in TRAININGS]
 
 
 def _chosen(tasks: Sequence[str] | None, seeds: Sequence[int] | None, policies: Sequence[str] | None) -> list[Run]:

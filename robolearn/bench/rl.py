@@ -47,7 +47,7 @@ def run(
         UserError: an unknown name, or a run that was begun with other settings.
     """
     chosen = _chosen(only, tasks, seeds, algorithms, budget)
-    for task, base in dict.fromkeys((one.task, one.base) for one in chosen):
+    for task, base in dict.fromkeys((one.task, one.base) for one in chosen if kept(one) is None):
         known = prepare(task, base)
         progress(f"{task}: {base.name} {known['success']:.2f} from {base.demonstrations} demonstrations")
     for i, (one, result) in enumerate(finish_all(chosen, finish)):

@@ -20,6 +20,7 @@ RATES = {"flow": 0.5, "flow.execute_4": 0.75, "flow_moh": 1.0, "lerobot_act": 0.
 def place(monkeypatch, tmp_path):
     """An empty folder for runs, and another for the picture."""
     monkeypatch.setattr(runs, "OUT", tmp_path / "runs")
+    monkeypatch.setattr(runs, "RECORDS", tmp_path / "records")
     monkeypatch.setattr(policies, "PLOT", tmp_path / "images" / "policies.png")
     (tmp_path / "images").mkdir()
     return tmp_path
@@ -36,7 +37,7 @@ def run_some(monkeypatch, **narrowed):
 
     def finish(chosen, _):
         for one in chosen:
-            save_result(one.folder / "result.json", made_up(one))
+            save_result(one.record, made_up(one))
             yield one, made_up(one)
 
     monkeypatch.setattr(policies, "finish_all", finish)
@@ -180,6 +181,7 @@ def test_a_killed_run_of_lerobots_ends_with_the_same_weights(tiny, monkeypatch):
     runs.finish(one)
     whole = weights.read_bytes()
     shutil.rmtree(one.folder)
+    one.record.unlink()
     with monkeypatch.context() as patch:
         patch.setattr(trainer, "save_checkpoint", save_and_die)
         with pytest.raises(Killed):

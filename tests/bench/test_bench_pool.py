@@ -20,7 +20,7 @@ def test_runs_come_back_from_their_processes(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     chosen = [Run("push", name, 0) for name in ("flow", "flow_moh", "diffusion")]
     for one in chosen:
-        save_result(one.folder / "result.json", made_up(one))
+        save_result(one.record, made_up(one))
     assert dict(finish_all(chosen, runs.finish)) == {one: made_up(one) for one in chosen}
 
 

@@ -95,7 +95,7 @@ def run_some(monkeypatch, **narrowed):
         for one in chosen:
             gained = 1.0 if one.algorithm == "ours" else 0.6
             found = {"settings": one.settings, "commit": "abc", **result([0.4, gained, gained])}
-            save_result(one.folder / "result.json", found)
+            save_result(one.record, found)
             yield one, found
 
     monkeypatch.setattr(rl, "finish_all", finish)
