@@ -7,7 +7,7 @@ from lerobot.policies.diffusion.modeling_diffusion import DiffusionConditionalUn
 from torch.nn import functional
 from toys import make_batch, make_noise, make_policy, make_untrained
 
-from robolearn.policies.backbones.unet import UNet
+from robolearn.policies.backbones.unet import Convolution, UNet
 from robolearn.policies.backbones.waves import Waves
 
 
@@ -109,7 +109,6 @@ def count(module):
 
 
 def test_a_fresh_convolution_is_as_spread_as_torchs():
-    from robolearn.policies.backbones.unet import Convolution
 
     for transposed, kind in ((False, torch.nn.Conv1d), (True, torch.nn.ConvTranspose1d)):
         mine, theirs = Convolution(32, 64, 4, transposed=transposed), kind(32, 64, 4)
@@ -123,6 +122,20 @@ def test_the_transformers_blocks_begin_as_the_identity(kind):
     network = make_untrained(kind).network
     h, modulation = torch.randn(2, 5, 16), network.modulation(torch.randn(2, 16)).unflatten(1, (-1, 1, 16))
     torch.testing.assert_close(network.blocks[0](h, modulation[:, :6], None), h)
+
+
+@pytest.mark.parametrize("kernel", [3, 5, 7])
+@pytest.mark.parametrize("steps", [1, 2, 3, 4, 8])
+def test_gradients_of_convolutions_over_few_steps_are_those_of_torch(steps, kernel):
+    torch.manual_seed(0)
+    convolution = Convolution(3, 4, kernel).double()
+    x = torch.randn(5, 3, 1, steps, dtype=torch.float64, requires_grad=True)
+    parameters = (x, convolution.weight, convolution.bias)
+    slope = torch.randn(5, 4, 1, steps, dtype=torch.float64)
+    ours = torch.autograd.grad(convolution(x), parameters, slope)
+    theirs = torch.autograd.grad(convolution.eval()(x), parameters, slope)
+    for a, b in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(a, b)
 
 
 @pytest.mark.parametrize("kind", ["flow-mlp", "flow-unet", "flow-dit", "flow-mixture"])
