@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import threading
 import time
@@ -29,6 +30,8 @@ class ControlLoop:
 
     def start(self) -> None:
         """Begin."""
+        # here: what is let go of may take seconds to end, processes for one, and the thread must answer from the start
+        gc.collect()
         self._thread.start()
 
     def close(self) -> None:

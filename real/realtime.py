@@ -36,10 +36,12 @@ def lock_memory() -> bool:
 
 @contextmanager
 def undisturbed() -> Iterator[None]:
-    """Switch threads quickly and spare the garbage collector what exists already; restored at the end."""
+    """Switch threads quickly and spare the garbage collector what exists already; restored at the end.
+
+    Collect garbage before: what is frozen stays.
+    """
     interval = sys.getswitchinterval()
     sys.setswitchinterval(SWITCH_INTERVAL)
-    gc.collect()
     gc.freeze()
     try:
         yield

@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
+from torch.nn import functional, grad
 
 from robolearn.policies.backbones.waves import Waves
 
@@ -44,7 +44,9 @@ class Convolution(nn.Module):
         if self.transposed:
             return functional.conv_transpose2d(x, weight, self.bias, self.stride, self.padding)
         if self.training and self.stride == (1, 1) and _is_short(x, kernel=weight.shape[3]):
-            short: Tensor = _ShortConvolution.apply(x, self.weight, self.bias, self.padding)
+            short: Tensor = _ShortConvolution.apply(  # type: ignore[no-untyped-call]  # torch gives it no types
+                x, self.weight, self.bias, self.padding
+            )
             return short
         return functional.conv2d(x, weight, self.bias, self.stride, self.padding)
 
@@ -70,7 +72,7 @@ class _ShortConvolution(torch.autograd.Function):
         before = None
         if ctx.needs_input_grad[0]:
             nchw = weight.permute(0, 3, 1, 2)
-            before = torch.nn.grad.conv2d_input(x.shape, nchw, gradient, padding=ctx.padding)
+            before = grad.conv2d_input(x.shape, nchw, gradient, padding=ctx.padding)
         # steps first, so that those that a tap joins lie together
         seen, slopes = (a.squeeze(2).permute(2, 0, 1).contiguous() for a in (x, gradient))
         taps = torch.empty_like(weight)

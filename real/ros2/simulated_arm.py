@@ -9,6 +9,7 @@ says how it goes. What is simulated comes from a plant: any module with `make_pl
 from __future__ import annotations
 
 import argparse
+import gc
 import importlib
 import json
 import os
@@ -172,6 +173,7 @@ class SimulatedArm:
 
     def run(self, ended: threading.Event) -> None:
         """Simulate in real time until `ended`."""
+        gc.collect()
         use_fifo(PRIORITY)
         deadline, period = time.monotonic(), 0
         with undisturbed():
