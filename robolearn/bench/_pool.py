@@ -6,6 +6,7 @@ checkout, on another day.
 
 from __future__ import annotations
 
+import json
 import multiprocessing
 import os
 import threading
@@ -77,7 +78,8 @@ def kept(one: Resumable) -> dict[str, Any] | None:
     from robolearn.commands.common import read_result
 
     result = read_result(one.record)
-    return result if result is not None and result["settings"] == one.settings else None
+    # as they look when read back
+    return result if result is not None and result["settings"] == json.loads(json.dumps(one.settings)) else None
 
 
 def finish_all[Run, Outcome](runs: Sequence[Run], finish: Callable[[Run], Outcome]) -> Iterator[Outcome]:

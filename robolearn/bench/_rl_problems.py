@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -74,6 +75,8 @@ SIZES = (
     "algo.utd=0.5",
     "algo.gamma=0.99",
 )
+# published: an update of the actor for each step and four of ten critics; of these `SIZES` leaves half an update each
+RESFIT = ("algo=resfit", "algo.actor_every=1")
 PROBLEMS: dict[str, Problem] = {
     "P1": Problem(
         title="residual RL from ten noisy demonstrations, Meta-World",
@@ -84,7 +87,7 @@ PROBLEMS: dict[str, Problem] = {
         algorithms={
             "residual": ("algo=residual",),
             "rlpd": ("algo=rlpd",),
-            "resfit": ("algo=resfit",),
+            "resfit": RESFIT,
             "policy_decorator": ("algo=policy_decorator",),
         },
     ),
@@ -120,6 +123,30 @@ PROBLEMS: dict[str, Problem] = {
         },
         others={"dppo": NOISY_DIFFUSION},
     ),
+    "P6": Problem(
+        title="residual RL from noisy demonstrations, robosuite",
+        bases={"robosuite_lift": Base(10, 0.3), "robosuite_square": Base(20, 0.3)},
+        budget=200_000,
+        every=25_000,  # an evaluation takes up to 40 000 control steps of a slow simulation
+        common=SIZES,
+        num_seeds=1,
+        algorithms={"residual": ("algo=residual",), "rlpd": ("algo=rlpd",)},
+    ),
+    "P2": Problem(
+        title="residual RL on bases that seldom succeed, Meta-World",
+        bases={"metaworld_stick_pull": NOISY, "metaworld_peg_insert_side": Base(20, 0.3)},
+        budget=300_000,
+        every=20_000,
+        common=SIZES,
+        num_seeds=1,
+        algorithms={
+            "residual": ("algo=residual",),
+            "rlpd": ("algo=rlpd",),
+            "resfit": RESFIT,
+            "policy_decorator": ("algo=policy_decorator",),
+            "ibrl": ("algo=ibrl",),
+        },
+    ),
     "ablation": Problem(
         title="what each part of the residual is worth",
         bases={"stack": OWN},
@@ -153,7 +180,7 @@ class Run(NamedTuple):
     @property
     def folder(self) -> Path:
         """Where its training is kept."""
-        return OUT / "runs" / f"{self.problem}-{self.task}-{self.algorithm}-seed{self.seed}"
+        return OUT / "runs" / f"{self.problem}-{self.task}-{self.algorithm}-{self.budget}-seed{self.seed}"
 
     @property
     def record(self) -> Path:
@@ -183,7 +210,8 @@ class Run(NamedTuple):
     @property
     def settings(self) -> dict[str, Any]:
         """What its result depends on."""
-        return {"words": list(self.words), "base": {**asdict(self.base), "words": list(self.base.words)}}
+        base = {**asdict(self.base), "words": list(self.base.words)}
+        return {"words": list(self.words), "algo": _composed(self.words), "base": base}
 
 
 def runs_of(problem: str, *, budget: int | None = None) -> list[Run]:
@@ -203,3 +231,12 @@ def _in_order(common: tuple[str, ...], own: tuple[str, ...]) -> tuple[str, ...]:
     keys = {word.split("=")[0] for word in own}
     words = (*(word for word in common if word.split("=")[0] not in keys), *own)
     return tuple(sorted(words, key=lambda word: not word.startswith("algo=")))
+
+
+@cache
+def _composed(words: tuple[str, ...]) -> dict[str, Any]:
+    """The algorithm's options by these words and the defaults of the moment."""
+    from robolearn.compose import build, compose
+
+    algo: dict[str, Any] = asdict(build("finetune", compose("finetune", [*words, "checkpoint=none"])).algo)
+    return algo

@@ -67,9 +67,7 @@ def finish(one: Run) -> tuple[Run, dict[str, Any]]:
     base = read_result(folder_of(one.task, one.base) / "base.json")
     claim(one.folder, {"base": one.settings["base"], "algorithm": one.algorithm})
     with told_to(one.folder / "log.txt"):
-        began = time.process_time()
         curve = _finetune(one)
-        seconds = time.process_time() - began
         outcomes = judge(one.task, one.folder / TRAINING)
         latency = act_ms(one.task, one.folder / TRAINING)
     result = {
@@ -77,7 +75,6 @@ def finish(one: Run) -> tuple[Run, dict[str, Any]]:
         "commit": commit(),
         "base": base,
         "curve": curve,
-        "cpu_seconds": seconds,
         "act_ms": latency,
         "outcomes": outcomes,
     }

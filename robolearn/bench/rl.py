@@ -115,13 +115,15 @@ def _of_algorithm(name: str, groups: Sequence[Sequence[tuple[Run, Mapping[str, A
         "steps": ("steps", lambda one, result: steps_to(result, one.budget)),
         "area": ("1", lambda one, result: area(result, one.budget)),
         "success": ("1", lambda one, result: SuccessRate.of(result["outcomes"]).rate),
-        "seconds": ("s", lambda one, result: result["cpu_seconds"]),
+        "seconds": ("s", lambda one, result: result["curve"][-1]["cpu_seconds"]),
         "act_ms": ("ms", lambda one, result: result["act_ms"]["mean"]),
     }
     measures = []
     for kind, (unit, value) in kinds.items():
         middle, low, high = interval([[value(*one) for one in group] for group in groups])
-        measures.append(Measure(f"{kind}.{name}", middle, unit, None, (low, high)))
+        # of a single run nothing is known of the spread
+        within = None if any(len(group) < 2 for group in groups) else (low, high)
+        measures.append(Measure(f"{kind}.{name}", middle, unit, None, within))
     flat = [one for group in groups for one in group]
     return [
         *measures,

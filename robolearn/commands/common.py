@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from robolearn.policies.serving import TorchPolicy
     from robolearn.rl.interaction import Acting
 
-# seeds of evaluation lie beyond those of collection and learning, which count up from small numbers or are drawn
-# above 2**32; those that choose when to stop are not those that are reported
+# seeds of evaluation are none of those of collection and learning, which count up from small numbers or are drawn below
+# the first of these or above 2**32; those that choose when to stop are not those that are reported
 REPORT_SEED, SELECT_SEED = 1_000_000_000, 2_000_000_000
 console = Console()
 

@@ -36,11 +36,11 @@ from robolearn.rl.interaction import INTERVENTION, Acting
 from robolearn.rl.networks import descend
 from robolearn.rl.online import Clock
 from robolearn.rl.reads import observation
-from robolearn.rl.tuned import TunablePolicy, require_tunable
+from robolearn.rl.tuned import LEVELS, TunablePolicy, require_tunable
 from robolearn.rl.units import Units
 
 LABEL = "label"  # 1 desirable, -1 undesirable, 0 neither
-GOES_ON = "goes_on"  # frames from here on, this one included, in which the same one acts: person or policy
+GOES_ON = "goes_on"  # frames from here on, this one included, with the same label and of the same one, person or policy
 
 
 class APO:
@@ -84,24 +84,28 @@ class APO:
         before = round(self.config.stopped_seconds * self.policy.schema.fps)
         person = frames.pop(INTERVENTION)[:, 0] > 0.5
         label = labels(person, before=before, success=trajectory.success)
-        return trajectory._replace(frames={**frames, LABEL: label, GOES_ON: goes_on(person)})
+        return trajectory._replace(frames={**frames, LABEL: label, GOES_ON: goes_on(person, label)})
 
     def sample_losses(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Losses [B] of what was executed, by the policy and by the reference, at the same noise and time.
 
-        A chunk ends where the other one, person or policy, begins to act.
+        A chunk ends where the label changes; the losses are means over what is left of it.
         """
         given = self.policy.prepare(observation(arrays(batch.frames), self.policy))
         beyond = torch.arange(batch.action.shape[1]) >= batch.frames[GOES_ON][:, None]
         given |= {"action": batch.action, "action_is_pad": ~batch.inside | beyond}
+        levels: int = getattr(self.policy.policy.config, "num_train_timesteps", LEVELS)
         drawn = {
             "noise": torch.randn(batch.action.shape, generator=self.generator),
-            "time": torch.rand(len(batch.action), generator=self.generator) * 0.999,
+            "time": torch.randint(levels, (len(batch.action),), generator=self.generator) / levels,
         }
         with torch.no_grad():
             reference, _ = self.reference(given, reduction="none", **drawn)
         loss, _ = self.actor(given, reduction="none", **drawn)
-        return loss, reference
+        # the policy's losses are sums over actions: a short chunk would count as one that is done
+        valid = (~given["action_is_pad"]).float().mean(dim=1)
+        share = valid / valid.mean()
+        return loss / share, reference / share
 
     def preference_loss(self, loss: Tensor, reference: Tensor, label: Tensor) -> Tensor:
         """Mean of the weighted losses of desirable and undesirable chunks [B]; see the module."""
@@ -152,9 +156,10 @@ def labels(person: NDArray[np.bool_], *, before: int, success: bool) -> NDArray[
     return label
 
 
-def goes_on(person: NDArray[np.bool_]) -> NDArray[np.int64]:
-    """Frames [T] from each one on until somebody else acts, or the episode ends."""
-    ends = np.append(np.flatnonzero(person[1:] != person[:-1]) + 1, len(person))
+def goes_on(person: NDArray[np.bool_], label: NDArray[np.float32]) -> NDArray[np.int64]:
+    """Frames [T] from each one on until somebody else acts, the label changes, or the episode ends."""
+    changes = (person[1:] != person[:-1]) | (label[1:] != label[:-1])
+    ends = np.append(np.flatnonzero(changes) + 1, len(person))
     frames = np.arange(len(person))
     return ends[np.searchsorted(ends, frames, side="right")] - frames
 

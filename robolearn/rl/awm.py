@@ -27,11 +27,9 @@ from robolearn.rl.on_policy import learn, optimizers
 from robolearn.rl.online import Metrics
 from robolearn.rl.proximal import clipped_loss, divergence
 from robolearn.rl.rollouts import Explorer, Rollout
-from robolearn.rl.tuned import Exploring, Sampled, TunablePolicy, Tuning, given
+from robolearn.rl.tuned import LEVELS, Exploring, Sampled, TunablePolicy, Tuning, given
 from robolearn.rl.units import Units
 from robolearn.sampling import sample
-
-LEVELS = 1000  # times at which a flow is matched
 
 
 class AWM(Tuning):

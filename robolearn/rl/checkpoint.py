@@ -6,6 +6,7 @@ The episodes are not in them: they are written when they end, by `robolearn.data
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,11 +31,26 @@ class Learned:
 
     Attributes:
         best: weights of the actor that did best when evaluated.
-        seconds: that the training took so far.
+        seconds: that the training took so far, evaluations included.
+        cpu_seconds: of this process within them.
     """
 
     best: dict[str, Tensor] = field(default_factory=dict)
     seconds: float = 0.0
+    cpu_seconds: float = 0.0
+    _since: tuple[float, float] = (0.0, 0.0)
+
+    def start_clock(self) -> None:
+        """Time passes from now on."""
+        self._since = time.perf_counter(), time.process_time()
+
+    def read_clock(self) -> dict[str, float]:
+        """Add what has passed; return "seconds" and "cpu_seconds" so far."""
+        before = self._since
+        self.start_clock()
+        self.seconds += self._since[0] - before[0]
+        self.cpu_seconds += self._since[1] - before[1]
+        return {"seconds": self.seconds, "cpu_seconds": self.cpu_seconds}
 
 
 def save_checkpoint(algorithm: Learner, learned: Learned, curve: list[dict[str, float]], out: Path) -> None:
@@ -44,6 +60,7 @@ def save_checkpoint(algorithm: Learner, learned: Learned, curve: list[dict[str, 
         "steps": algorithm.clock.steps,
         "updates": algorithm.clock.updates,
         "seconds": learned.seconds,
+        "cpu_seconds": learned.cpu_seconds,
         "curve": curve,
     }
     with replacing(out / FILE) as path:
@@ -67,6 +84,7 @@ def load_checkpoint(algorithm: Learner, learned: Learned, out: Path) -> list[dic
         raise UserError(f"the checkpoint in {out} is of another network: give another `out`, or fresh=true") from error
     algorithm.clock.steps, algorithm.clock.updates = counters["steps"], counters["updates"]
     learned.best, learned.seconds = _below("best.", tensors), counters["seconds"]
+    learned.cpu_seconds = counters["cpu_seconds"]
     curve: list[dict[str, float]] = counters["curve"]
     return curve
 

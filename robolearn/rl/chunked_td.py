@@ -60,7 +60,7 @@ class ChunkedTD:
         with torch.no_grad():
             seen, plans = self.target.observer(batch.after), batch.after[PLANS].float()
             value = least_of_two(self.target.net, seen, plans, self.generator).amax(dim=1)
-            target = chunk_target(batch, value, gamma=self.config.gamma, step_cost=self.config.step_cost)
+            target = chunk_target(batch, value, step_cost=self.config.step_cost)
         q = self.actor(batch.frames, batch.action.flatten(1))
         return (q - target).square().mean()
 

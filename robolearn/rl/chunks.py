@@ -121,20 +121,14 @@ def least_of_two(critic: EnsembleMLP, seen: Tensor, chunks: Tensor, generator: t
     return values_of(critic, seen, chunks, heads=pair).amin(dim=0)
 
 
-def chunk_return(batch: Batch, *, gamma: float, step_cost: bool) -> Tensor:
-    """Return within a window [B]: sum of gamma^i r_i, or with r_i = (1 - gamma) (success - 1), a cost until success.
+def chunk_target(batch: Batch, value: Tensor, *, step_cost: bool) -> Tensor:
+    """Y = R + gamma^k V(o') [B], with the value of what follows [B] kept within its bounds.
 
-    Both order policies in the same way, for V_cost = V_success - 1; but an untrained value of 0 is the lowest of the
-    one and the highest of the other, so that with the cost what was not tried looks good. The factor keeps values in
+    With a step cost, rewards are (1 - gamma) (success - 1) until success, and for ever after a failure: V_cost =
+    V_success - 1 everywhere. Both order policies in the same way; but an untrained value of 0 is the lowest of the one
+    and the highest of the other, so that with the cost what was not tried looks good. The factor keeps values in
     [-1, 0].
     """
-    if not step_cost:
-        return batch.reward
-    passed = (batch.inside * gamma ** torch.arange(batch.inside.shape[1])).sum(dim=1)
-    return (1 - gamma) * (batch.reward - passed)
-
-
-def chunk_target(batch: Batch, value: Tensor, *, gamma: float, step_cost: bool) -> Tensor:
-    """Y = R + gamma^k V(o') [B], with the value of what follows [B] kept within its bounds."""
-    low, high = (-1.0, 0.0) if step_cost else (0.0, 1.0)
-    return chunk_return(batch, gamma=gamma, step_cost=step_cost) + batch.discount * value.clamp(low, high)
+    if step_cost:
+        return batch.reward + batch.discount * (1 + value.clamp(-1.0, 0.0)) - 1
+    return batch.reward + batch.discount * value.clamp(0.0, 1.0)

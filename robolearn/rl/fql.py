@@ -92,7 +92,8 @@ class OneStepPolicy:
         """See `robolearn.protocols.Policy.predict_chunk`."""
         if self.learned is not None and not self.learned():
             chunk = self.base.predict_chunk(observation, noise, n_samples)
-            return ActionChunk(chunk.values[..., : self.horizon, :], chunk.t0, chunk.dt, chunk.n_valid)
+            valid = None if chunk.n_valid is None else np.minimum(chunk.n_valid, self.horizon)
+            return ActionChunk(chunk.values[..., : self.horizon, :], chunk.t0, chunk.dt, valid)
         seen = self.actor.observer(newest(self.units, observation)).repeat_interleave(n_samples, dim=0)
         width = math.prod(noise_shape_of(self.base))
         given = torch.randn(len(seen), width) if noise is None else torch.from_numpy(noise).flatten(1)
@@ -143,7 +144,7 @@ class FQL:
             chunk = self.actor(self.actor.observer(batch.after), self._gaussian(len(batch.reward)))
             seen = self.target_observer(batch.after)
             value = least_of_two(self.target_critic, seen, chunk, self.generator)
-            target = chunk_target(batch, value, gamma=self.config.gamma, step_cost=self.config.step_cost)
+            target = chunk_target(batch, value, step_cost=self.config.step_cost)
         q = values_of(self.critic, self.actor.observer(batch.frames), batch.action.flatten(1))
         return (q - target).square().mean()
 

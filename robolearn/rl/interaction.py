@@ -15,6 +15,7 @@ from robolearn.protocols import Policy, VecEnv
 from robolearn.rl.reads import stored
 from robolearn.rl.units import Frames, Units
 
+LEARNING_SEEDS = 1_000_000_000  # worlds that are learned from have seeds below it, those of evaluations above
 BASE = "base"  # the policy's own action at a frame, before any correction
 INTERVENTION = "intervention"  # [T, 1]: 1 at a frame, also of a dataset, at which a person acted, else the policy did
 
@@ -84,7 +85,7 @@ class Interaction:
         ]
 
     def _restart(self, mask: NDArray[np.bool_]) -> None:
-        seeds = self._rng.integers(2**31, size=self.env.num_envs).tolist()
+        seeds = self._rng.integers(LEARNING_SEEDS, size=self.env.num_envs).tolist()
         self._actor.reset(seeds, mask)
         masked = [seed if chosen else None for seed, chosen in zip(seeds, mask, strict=True)]
         self._frame, _ = self.env.reset(seed=masked, options={"reset_mask": mask})

@@ -161,7 +161,7 @@ class NoiseSteering(Tempered):
         with torch.no_grad():
             seen = self.target_observer(batch.after)
             value = least_of_two(self.target_critic, seen, chunk, self.generator)
-            target = chunk_target(batch, value, gamma=self.config.gamma, step_cost=self.config.step_cost)
+            target = chunk_target(batch, value, step_cost=self.config.step_cost)
             target = target - batch.discount * self.alpha * log_prob
         q = values_of(self.critic, self.actor.observer(batch.frames), batch.action.flatten(1))
         return (q - target).square().mean()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -57,15 +56,14 @@ class OfflineTrainer:
             on_progress: called after each update with their number.
         """
         self.experience.show(episodes)
+        self.learned.start_clock()
         if not self.curve:
             self._record(evaluate(self.algorithm.acting(None)), {})
-        began, spent = time.perf_counter(), self.learned.seconds
         while self.clock.updates < self.config.updates:
             self.clock.updates += 1
             metrics = self.algorithm.update(self.experience)
             if self.clock.updates % self.config.eval_every == 0 or self.clock.updates == self.config.updates:
                 success = evaluate(self.algorithm.acting(None))
-                self.learned.seconds = spent + time.perf_counter() - began
                 self._record(success, {key: float(value) for key, value in metrics.items()})
             if on_progress is not None:
                 on_progress(self.clock.updates)
@@ -73,5 +71,5 @@ class OfflineTrainer:
 
     def _record(self, success: float, metrics: Metrics) -> None:
         point = {"updates": float(self.clock.updates), "steps": 0.0, "success": success}
-        self.curve.append({**point, "seconds": self.learned.seconds, **metrics})
+        self.curve.append({**point, **self.learned.read_clock(), **metrics})
         save_checkpoint(self.algorithm, self.learned, self.curve, self.out)

@@ -6,7 +6,6 @@ What it has in common with that of on-policy RL (`robolearn.rl.on_policy`) is `L
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -156,7 +155,7 @@ class Trainer[A: Learner, C: AlgoConfig]:
     ) -> list[Metrics]:
         """Call `advance`, which moves the clock and gives figures, until the end; see `OnlineTrainer.run`."""
         metrics: Metrics = {}
-        self._started = time.perf_counter()
+        self.learned.start_clock()
         if not self.curve:
             self._record(evaluate(self.algorithm.acting(None)), metrics)
         # by the evaluations: a run that was killed in one, even in the last one, makes up for it
@@ -172,12 +171,9 @@ class Trainer[A: Learner, C: AlgoConfig]:
         return self.curve
 
     def _record(self, success: float, metrics: Metrics) -> None:
-        now = time.perf_counter()
-        self.learned.seconds += now - self._started
-        self._started = now
         if success >= max((point["success"] for point in self.curve), default=0.0):
             self.learned.best = {key: value.clone() for key, value in self.algorithm.actor.state_dict().items()}
-        point = {"steps": float(self.clock.steps), "success": success, "seconds": self.learned.seconds}
+        point = {"steps": float(self.clock.steps), "success": success, **self.learned.read_clock()}
         self.curve.append({**point, **metrics})
         save_checkpoint(self.algorithm, self.learned, self.curve, self.out)
 

@@ -94,13 +94,14 @@ class Residual:
         loss = self.critic_loss(batch)
         descend(self.optimizers["critic"], loss)
         follow(self.critic_target.parts, self.critic.parts, config.tau)
+        follow(self.actor_target.observer, self.actor.observer, config.tau)  # the critics' target reads it
         metrics = {"critic_loss": loss.detach()}
         if self.clock.updates > config.critic_warmup_updates and self.clock.updates % config.actor_every == 0:
             penalty = self.penalty()
             with frozen(self.critic.parts):
                 actor_loss, residual = self.actor_loss(batch, penalty=penalty)
                 descend(self.optimizers["actor"], actor_loss)
-            follow(self.actor_target, self.actor, config.tau)
+            follow(self.actor_target.net, self.actor.net, config.tau)
             metrics |= {"actor_loss": actor_loss.detach(), "residual": residual.detach().abs().mean()}
             metrics["penalty"] = torch.tensor(penalty)
         return metrics

@@ -17,7 +17,7 @@ from torch import Tensor
 from robolearn.acting import ChunkActor
 from robolearn.language import TASK
 from robolearn.protocols import VecEnv
-from robolearn.rl.interaction import Acting
+from robolearn.rl.interaction import LEARNING_SEEDS, Acting
 from robolearn.rl.proximal import advantages
 from robolearn.rl.units import Units
 
@@ -220,7 +220,7 @@ class Rollouts:
         return self.units.frame({key: values[worlds] for key, values in self._frame.items()})
 
     def _restart(self, mask: NDArray[np.bool_]) -> None:
-        seeds = self._rng.integers(2**31, size=self.env.num_envs).tolist()
+        seeds = self._rng.integers(LEARNING_SEEDS, size=self.env.num_envs).tolist()
         self._actor.reset(seeds, mask)
         masked = [seed if chosen else None for seed, chosen in zip(seeds, mask, strict=True)]
         self._frame, _ = self.env.reset(seed=masked, options={"reset_mask": mask})

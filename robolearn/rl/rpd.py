@@ -18,7 +18,7 @@ from robolearn.config import PPOConfig
 from robolearn.errors import UserError
 from robolearn.language import TASK
 from robolearn.protocols import VecEnv
-from robolearn.rl.interaction import Acting
+from robolearn.rl.interaction import LEARNING_SEEDS, Acting
 from robolearn.rl.teacher import Observation, Units
 
 
@@ -53,7 +53,7 @@ class Adviser:
 
     def forget(self, over: NDArray[np.bool_]) -> None:
         """Begin an episode in these worlds."""
-        self._actor.reset(self._rng.integers(2**31, size=self._env.num_envs).tolist(), over)
+        self._actor.reset(self._rng.integers(LEARNING_SEEDS, size=self._env.num_envs).tolist(), over)
 
     def __call__(self, observation: Observation) -> Tensor:
         """Actions [num_envs, action_dim] in [-1, 1]; of privileged actions a policy knows nothing."""

@@ -22,6 +22,7 @@ from robolearn.rl.rollouts import Explorer, Rollout
 from robolearn.rl.units import Units
 from robolearn.schema import ActionChunk
 
+LEVELS = 1000  # times at which a flow's loss is drawn, where the policy has no levels of its own
 GIVEN = "given."  # prefix of what the policy read, in the notes of a decision
 Sampled = tuple[Tensor, dict[str, Tensor]]
 # mean and deviation of what follows x [B, H, A], of the number of the step [B] and what was observed [B, ...]

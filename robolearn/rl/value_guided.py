@@ -65,7 +65,7 @@ class ValueGuided:
         """Mean over heads of (R + gamma^k V(s') - Q(s, a))^2."""
         with torch.no_grad():
             value = self.value(self.target.observer(batch.after))[0, :, 0]
-            target = chunk_target(batch, value, gamma=self.config.gamma, step_cost=False)
+            target = chunk_target(batch, value, step_cost=False)
         q = self.actor(batch.frames, batch.action.flatten(1))
         return (q - target).square().mean()
 

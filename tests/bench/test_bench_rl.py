@@ -19,9 +19,9 @@ BUDGET = 1000
 def result(successes, *, steps=None, shown=0, base=0.4):
     """A run whose evaluations are evenly spaced over the budget."""
     steps = np.linspace(0, BUDGET, len(successes)) if steps is None else steps
-    curve = [{"steps": float(at), "success": s, "seconds": 1.0} for at, s in zip(steps, successes, strict=True)]
+    curve = [{"steps": float(at), "success": s, "cpu_seconds": 60.0} for at, s in zip(steps, successes, strict=True)]
     known = {"steps": shown, "success": base, "success_in_evaluations": base, "words": []}
-    return {"curve": curve, "base": known, "outcomes": [True, False], "cpu_seconds": 60.0, "act_ms": {"mean": 1.0}}
+    return {"curve": curve, "base": known, "outcomes": [True, False], "act_ms": {"mean": 1.0}}
 
 
 # ---------------------------------------------------------------- figures
@@ -120,6 +120,18 @@ def test_finished_runs_of_before_count_too(small, monkeypatch):
     found, lines = run_some(monkeypatch, algorithms=["ours"], seeds=[0], tasks=["lift"])
     assert len(lines) == 1 + 1
     assert (found["runs.p9.ours"].value, found["runs.p9.theirs"].value) == (1, 4)
+
+
+def test_one_run_has_no_interval(small, monkeypatch):
+    found, _ = run_some(monkeypatch, seeds=[0])
+    assert found["area.p9.ours.lift"].interval is None
+
+
+def test_a_change_of_the_defaults_makes_another_run(monkeypatch):
+    one = Run("P1", "metaworld_assembly", "residual", 0, 100)
+    before = one.settings
+    monkeypatch.setattr(problems, "_composed", lambda words: {**before["algo"], "tau": 0.9})
+    assert one.settings != before
 
 
 def test_the_table_has_a_row_for_each_algorithm(small, monkeypatch):

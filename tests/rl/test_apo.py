@@ -13,9 +13,11 @@ from robolearn.commands.demonstrations import episodes_of, load_demonstrations
 from robolearn.data.replay import Trajectory
 from robolearn.data.writer import DatasetWriter
 from robolearn.errors import UserError
+from robolearn.policies.losses import reduced
 from robolearn.rl.apo import APO, GOES_ON, LABEL, goes_on, labels, relevance
-from robolearn.rl.experience import Experience, relabelled
+from robolearn.rl.experience import Batch, Experience, relabelled
 from robolearn.rl.offline import OfflineTrainer
+from robolearn.rl.reads import HISTORY
 from robolearn.schema import Feature, Schema
 
 SETTINGS = {"updates": 200, "batch_size": 128, "learning_rate": 1e-3, "stopped_seconds": 0.3, "eval_every": 1000}
@@ -48,9 +50,36 @@ def test_what_a_person_did_is_desirable_and_what_came_before_is_not(frames, solv
     assert "".join("-0+"[int(label) + 1] for label in found) == expected
 
 
-def test_chunks_end_where_somebody_else_acts():
-    assert goes_on(flags("..ppp.")).tolist() == [2, 1, 3, 2, 1, 1]
-    assert goes_on(flags("p")).tolist() == [1]
+def test_chunks_end_where_somebody_else_acts_or_the_label_changes():
+    same = np.ones(6, np.float32)
+    assert goes_on(flags("..ppp."), same).tolist() == [2, 1, 3, 2, 1, 1]
+    assert goes_on(flags("p"), same[:1]).tolist() == [1]
+    stopped = np.array([1, 1, 1, -1, -1, 1], np.float32)
+    assert goes_on(flags(".....p"), stopped).tolist() == [3, 2, 1, 2, 1, 1]
+
+
+def test_a_short_chunk_weighs_as_a_long_one_with_the_same_error():
+    policy = make_policy(train=0)
+    algorithm = make(policy)
+    full = policy.horizon
+    state = torch.zeros(2, 1, *policy.schema["observation.state"].shape)
+    frames = {f"{HISTORY}observation.state": state, GOES_ON: torch.tensor([full, 1])}
+    inside = torch.ones(2, full, dtype=torch.bool)
+    batch = Batch(frames, torch.zeros(2, full, 1), inside, torch.zeros(2), torch.zeros(2), {})
+    # a policy that is wrong by one everywhere
+    algorithm.actor.forward = algorithm.reference.forward = lambda given, reduction, **_: (
+        reduced(torch.ones(2, full), given["action_is_pad"], reduction),
+        {},
+    )
+    for losses in algorithm.sample_losses(batch):
+        torch.testing.assert_close(losses, torch.ones(2))
+
+
+def test_a_diffusion_policy_is_asked_at_its_own_levels(tmp_path):
+    algorithm = make(make_policy("diffusion", train=20), updates=20)
+    shown = watched(algorithm.policy, 3)
+    curve = OfflineTrainer(algorithm, algorithm.config, seed=0, out=tmp_path).run(shown, evaluate=lambda acting: 0.0)
+    assert np.isfinite(curve[-1]["loss"])
 
 
 def test_what_others_do_later_is_no_part_of_a_chunk():

@@ -15,7 +15,6 @@ from robolearn.rl.chunks import (
     PLANS,
     PLANS_NOISE,
     ask,
-    chunk_return,
     chunk_target,
     least_of_two,
     noise_shape_of,
@@ -77,8 +76,14 @@ def test_a_base_without_noise_is_refused():
 
 def test_a_cost_until_success_is_the_return_less_one():
     batch = batch_of([0.81], [0.0])  # success at the third step, gamma 0.9
-    assert chunk_return(batch, gamma=0.9, step_cost=False).tolist() == pytest.approx([0.81])
-    assert chunk_return(batch, gamma=0.9, step_cost=True).tolist() == pytest.approx([-0.19])
+    assert chunk_target(batch, torch.zeros(1), step_cost=False).tolist() == pytest.approx([0.81])
+    assert chunk_target(batch, torch.zeros(1), step_cost=True).tolist() == pytest.approx([-0.19])
+
+
+def test_to_fail_early_costs_as_much_as_never_to_succeed():
+    failed, far = batch_of([0.0], [0.0]), batch_of([0.0], [0.81])
+    assert chunk_target(failed, torch.zeros(1), step_cost=True).tolist() == [-1.0]
+    assert chunk_target(far, -torch.ones(1), step_cost=True).tolist() == [-1.0]
 
 
 @given(
@@ -91,17 +96,16 @@ def test_both_rewards_order_everything_alike(gamma, steps, over, value):
     inside = torch.arange(6)[None] < steps
     reward = gamma ** (steps - 1) if over else 0.0
     batch = batch_of([reward], [0.0 if over else gamma**steps], steps=6)._replace(inside=inside)
-    sparse = chunk_target(batch, torch.tensor([value]), gamma=gamma, step_cost=False)
-    cost = chunk_target(batch, torch.tensor([value - 1]), gamma=gamma, step_cost=True)
+    sparse = chunk_target(batch, torch.tensor([value]), step_cost=False)
+    cost = chunk_target(batch, torch.tensor([value - 1]), step_cost=True)
     torch.testing.assert_close(cost, sparse - 1, atol=1e-5, rtol=0)
 
 
 def test_targets_keep_values_within_what_is_possible():
     batch = batch_of([0.0, 0.0], [0.5, 0.5])
     wild = torch.tensor([7.0, -7.0])
-    assert chunk_target(batch, wild, gamma=0.9, step_cost=False).tolist() == [0.5, 0.0]
-    cost = chunk_target(batch, wild, gamma=0.9, step_cost=True) - chunk_return(batch, gamma=0.9, step_cost=True)
-    assert cost.tolist() == pytest.approx([0.0, -0.5])
+    assert chunk_target(batch, wild, step_cost=False).tolist() == [0.5, 0.0]
+    assert chunk_target(batch, wild, step_cost=True).tolist() == pytest.approx([-0.5, -1.0])
 
 
 def test_a_window_that_ends_inside_a_chunk_keeps_its_reward():

@@ -124,7 +124,7 @@ def test_the_saved_policy_is_the_tuned_one(tmp_path):
 
 
 def test_it_learns_where_the_base_goes_beside_the_goal(tmp_path):
-    algorithm = make(make_policy("diffusion", train=600), **LEARNING)
+    algorithm = make(make_policy("diffusion", train=600), **LEARNING | {"total_steps": 30_000})
     curve = Training(algorithm, tmp_path).run()
     assert curve[0]["success"] < 0.5
     assert success(algorithm.acting(None), episodes=100) > 0.9

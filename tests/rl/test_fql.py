@@ -1,5 +1,7 @@
 """Flow Q-learning: losses on known numbers, and learning."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -47,6 +49,17 @@ def test_the_base_explores_until_the_policy_improves():
     np.testing.assert_array_equal(policy.predict_chunk(observation, noise).values, base)
     algorithm.clock.updates = 5
     assert (policy.predict_chunk(observation, noise).values != base).any()
+
+
+def test_a_base_that_stands_by_more_than_is_executed_explores_too():
+    class Bold(Forked):
+        def predict_chunk(self, observation, noise=None, n_samples=1):
+            chunk = super().predict_chunk(observation, noise, n_samples)
+            return replace(chunk, n_valid=np.full(len(chunk.values), 4))
+
+    algorithm = FQL(chunk_config("fql", critic_warmup_updates=4), policy=Bold(), units=UNITS, seed=0)
+    chunk = algorithm.acting(np.random.default_rng(0)).policy.predict_chunk(*told())
+    assert chunk.n_valid.tolist() == [chunk.horizon] * 5
 
 
 def test_a_base_without_noise_is_refused():

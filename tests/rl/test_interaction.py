@@ -4,10 +4,24 @@ import numpy as np
 import pytest
 from rl_toy import Biased, Point, Scripted, Telltale, make_units, tell, told
 
-from robolearn.rl.interaction import BASE, INTERVENTION, Acting, Interaction
+from robolearn.commands.common import REPORT_SEED, SELECT_SEED
+from robolearn.rl.interaction import BASE, INTERVENTION, LEARNING_SEEDS, Acting, Interaction
 from robolearn.rl.units import VECTOR
 
 BOUND = 2.0  # of the scripted worlds' actions; normalised ones are in units of it
+
+
+def test_no_world_that_is_learned_from_is_one_that_judges():
+    seeds = []
+
+    class Asked(Point):
+        def reset(self, *, seed=None, options=None):
+            seeds.extend(seed)
+            return super().reset(seed=seed, options=options)
+
+    Interaction(Asked(50), Acting(Biased()), make_units(Point.schema), seed=0).step()
+    assert len(set(seeds)) == 50
+    assert max(seeds) < LEARNING_SEEDS <= min(REPORT_SEED, SELECT_SEED)
 
 
 def act(rounds=12, *, env=None, policy=None, correction=None, seed=0):

@@ -116,8 +116,9 @@ def test_what_pictures_show_is_learned_from_the_values_alone():
     assert {id(w) for w in weights} <= {id(w) for w in learner.optimizers["critic"].param_groups[0]["params"]}
 
 
-def test_the_target_s_eyes_follow():
-    learner = Residual(make_config(critic_warmup_updates=0, tau=0.5), policy=None, units=UNITS, seed=0)
+@pytest.mark.parametrize("warmup", [0, 10])
+def test_the_target_s_eyes_follow_also_while_the_critics_learn_alone(warmup):
+    learner = Residual(make_config(critic_warmup_updates=warmup, tau=0.5), policy=None, units=UNITS, seed=0)
     frames = make_frames(16)
     batch = Batch(frames, torch.zeros(16, 1, 1), torch.ones(16, 1) > 0, torch.rand(16), torch.zeros(16), frames)
 
