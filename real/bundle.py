@@ -13,11 +13,12 @@ from typing import Any
 
 from robolearn.acting import Correction
 from robolearn.action_space import ActionSpace, make_action_space
-from robolearn.bundle_format import FORMAT, RESIDUAL, policy_graphs
+from robolearn.bundle_format import FORMAT, on_top_graph, policy_graphs
 from robolearn.errors import UserError
 from robolearn.normalize import Normalizer
 from robolearn.protocols import Policy
-from robolearn.real.onnx_policy import OneGraphPolicy, OnnxCorrection, OnnxPolicy
+from robolearn.real.onnx_on_top import on_top_of
+from robolearn.real.onnx_policy import OneGraphPolicy, OnnxPolicy
 from robolearn.robot import RobotSpec
 from robolearn.schema import Schema, SchemaError
 
@@ -33,8 +34,8 @@ class Bundle:
         schema: channels that the policy reads, the action, and the control rate.
         robot: the arm that it was made for.
         action_space: turns actions into joint commands.
-        policy: the base policy.
-        correction: the residual policy, or None.
+        policy: the policy, with its noise steered or the best of its chunks chosen where the bundle says so.
+        correction: of each action, or None.
         manifest: contents of `manifest.json`.
     """
 
@@ -83,7 +84,7 @@ def load_bundle(path: Path, *, verify: bool = True) -> Bundle:
         robot = RobotSpec.from_dict(json.loads((path / "robot.json").read_text()))
         normalizer = Normalizer(schema, json.loads((path / "stats.json").read_text()))
         action_space = make_action_space(manifest["action_space"], robot=robot, dt=1 / schema.fps)
-        description, residual = manifest["policy"], manifest["residual"]
+        description, on_top = manifest["policy"], manifest["on_top"]
     except (KeyError, TypeError, ValueError) as error:
         raise UserError(f"bundle {path} is damaged: {error}; export it again") from error
     policy: Policy
@@ -91,10 +92,8 @@ def load_bundle(path: Path, *, verify: bool = True) -> Bundle:
         policy = OneGraphPolicy(path, schema=schema, description=description)
     else:
         policy = OnnxPolicy(path, schema=schema, normalizer=normalizer, description=description)
-    correction = None
-    if residual is not None:
-        correction = OnnxCorrection(path / RESIDUAL, schema=schema, normalizer=normalizer, scale=residual["scale"])
-    return Bundle(path, schema, robot, action_space, policy, correction, manifest)
+    acting = on_top_of(policy, path, on_top, schema=schema, normalizer=normalizer)
+    return Bundle(path, schema, robot, action_space, acting.policy, acting.correction, manifest)
 
 
 def _read_manifest(path: Path) -> dict[str, Any]:
@@ -108,8 +107,8 @@ def _read_manifest(path: Path) -> dict[str, Any]:
     if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
         raise UserError(f"{file} is no manifest of format {FORMAT}: export the bundle again with this version")
     required = (*REQUIRED, *policy_graphs(manifest.get("policy", {})))
-    if manifest.get("residual") is not None:
-        required = (*required, RESIDUAL)
+    if (on_top := manifest.get("on_top")) is not None:
+        required = (*required, on_top_graph(on_top["kind"]))
     if missing := [name for name in required if name not in manifest.get("files", {})]:
         raise UserError(f"{file} does not list '{missing[0]}': export the bundle again")
     return manifest

@@ -1,4 +1,4 @@
-"""A bundle's graphs as `Policy` and `Correction`, on ONNX Runtime with one thread: no torch."""
+"""A bundle's graphs as `Policy`, on ONNX Runtime with one thread: no torch."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from robolearn.bundle_format import DENOISER, ENCODER, TOLD, WHOLE, denoiser_inputs, input_name
+from robolearn.bundle_format import DENOISER, ENCODER, NOISE, TOLD, WHOLE, denoiser_inputs, input_name
 from robolearn.errors import UserError
 from robolearn.language import Tokenizer, instructions_of
 from robolearn.normalize import Affine, Normalizer
@@ -88,7 +88,7 @@ class OnnxPolicy:
 
 
 class OneGraphPolicy:
-    """Predicts chunks with a single graph, in physical units and without noise. See `robolearn.protocols.Policy`."""
+    """Predicts chunks with a single graph, in physical units. See `robolearn.protocols.Policy`."""
 
     def __init__(self, folder: Path, *, schema: Schema, description: dict[str, Any]) -> None:
         """Load a bundle's graph; `description` is the manifest's `policy`.
@@ -100,36 +100,24 @@ class OneGraphPolicy:
         self.horizon = int(description["horizon"])
         self.n_action_steps = int(description["n_action_steps"])
         self.n_obs_steps = int(description["n_obs_steps"])
-        self.noise_shape: tuple[int, ...] | None = None
+        noise = description["noise_shape"] or None
+        self.noise_shape: tuple[int, ...] | None = None if noise is None else tuple(noise)
         self._low, self._high = (np.array(bound, np.float32) for bound in (schema.action.low, schema.action.high))
-        self._graph = open_graph(folder / WHOLE, schema.observation_keys)
+        self._read = (*schema.observation_keys, *(() if noise is None else (NOISE,)))
+        self._graph = open_graph(folder / WHOLE, self._read)
+        self._rng = np.random.default_rng()
 
     def predict_chunk(self, observation: Observation, noise: Array | None = None, n_samples: int = 1) -> ActionChunk:
-        """See `robolearn.protocols.Policy.predict_chunk`; all samples are alike."""
-        values = run_graph(self._graph, observation, self.schema.observation_keys).clip(self._low, self._high)
+        """See `robolearn.protocols.Policy.predict_chunk`; without noise all samples are alike."""
+        channels = {key: np.repeat(observation[key], n_samples, axis=0) for key in self.schema.observation_keys}
+        if self.noise_shape is not None:
+            batch = len(channels[self.schema.observation_keys[0]])
+            drawn = self._rng.standard_normal((batch, *self.noise_shape), np.float32) if noise is None else noise
+            channels[NOISE] = drawn
+        values = run_graph(self._graph, channels, self._read).clip(self._low, self._high)
         if n_samples > 1:
-            values = np.repeat(values[:, None], n_samples, axis=1)
+            values = values.reshape(-1, n_samples, *values.shape[1:])
         return ActionChunk(values=values, t0=0.0, dt=1.0 / self.schema.fps)
-
-
-class OnnxCorrection:
-    """Residual policy: executed = inverse(clip(base + scale * residual, -1, 1)) in normalised units."""
-
-    def __init__(self, graph: Path, *, schema: Schema, normalizer: Normalizer, scale: list[float]) -> None:
-        """Load `residual.onnx`; `scale` [action_dim] is the largest change, in normalised units."""
-        if len(scale) != schema.action.shape[0]:
-            raise UserError(f"{graph}: {len(scale)} residual scales for {schema.action.shape[0]} action components")
-        self._scale = np.array(scale, np.float32)
-        self._normalizer = normalizer
-        self._session = open_graph(graph, (*schema.observation_keys, "base_action"))
-
-    def __call__(self, observation: Observation, base_action: Array) -> Array:
-        """Return the action [n, action_dim] to execute; see `robolearn.acting.Correction`."""
-        action = self._normalizer["action"]
-        base = action(base_action)
-        feeds = {input_name(key): value for key, value in self._normalizer.observation(observation).items()}
-        residual = self._session.run(["residual"], {**feeds, "base_action": base})[0]
-        return action.inverse(np.clip(base + self._scale * residual, -1.0, 1.0))
 
 
 def run_graph(graph: onnxruntime.InferenceSession, channels: Observation, keys: tuple[str, ...]) -> Array:

@@ -5,16 +5,28 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-FORMAT = 2  # of the manifest; raised when an older reader could not read it
+FORMAT = 3  # of the manifest; raised when an older reader could not read it
 
-ENCODER, DENOISER, RESIDUAL = "encoder.onnx", "denoiser.onnx", "residual.onnx"
+ENCODER, DENOISER = "encoder.onnx", "denoiser.onnx"
 WHOLE = "policy.onnx"  # of a policy that needs no sampler
+NOISE = "noise"  # input of such a policy that draws noise
+# what lies on top of a policy: the input of its graph besides the observation, and its output
+ON_TOP = {
+    "correction": ("base_action", "action"),
+    "steering": ("noise", "steered"),
+    "critic": ("chunk", "value"),
+}
 TOLD = "task"  # input of the encoder of a policy that reads an instruction: its tokens
 
 
 def policy_graphs(policy: Mapping[str, Any]) -> tuple[str, ...]:
     """Names of the base policy's graphs, by its description."""
     return (WHOLE,) if policy.get("sampler", "") is None else (ENCODER, DENOISER)
+
+
+def on_top_graph(kind: str) -> str:
+    """Name of the graph of what lies on top of a policy."""
+    return f"{kind}.onnx"
 
 
 def input_name(channel: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,8 +12,10 @@ from omegaconf import OmegaConf
 
 from robolearn.commands.common import console, load_base, policy_folder
 from robolearn.config import ExportConfig, RobotConfig, TaskConfig
-from robolearn.errors import UserError
 from robolearn.language import TASK
+
+if TYPE_CHECKING:
+    from robolearn.rl.interaction import Acting
 
 TOLERANCE = 1e-4  # largest difference between policy and bundle, as a share of the action's half range
 SAMPLES = 64
@@ -40,20 +42,18 @@ def export(
     Args:
         task: that the policy is for.
         robot: that it moves.
-        checkpoint: folder of the policy, with or without a residual.
+        checkpoint: folder of the policy, with or without what fine-tuning put on top of it.
         out: folder of the bundle.
         config_yaml: the resolved configuration to keep in it.
         notes: provenance to keep in it, e.g. success rates.
 
     Raises:
-        UserError: the policy is of another robot or task, or the bundle differs from it; what lies on top of the policy
-            has no place in a bundle.
+        UserError: the policy is of another robot or task, or the bundle differs from it.
     """
     from robolearn.eval.machine import commit
     from robolearn.export.bundle import check_correction_parity, check_parity, export_bundle
     from robolearn.real.bundle import load_bundle
-    from robolearn.rl.correction import ResidualGraph, load_residual
-    from robolearn.rl.refinement import RESIDUAL, refinement_kind
+    from robolearn.rl.refinement import load_refinement
     from robolearn.rl.units import Units
     from robolearn.sim.robots import get_robot
     from robolearn.sim.tasks import make_task
@@ -61,19 +61,12 @@ def export(
 
     scene, arm = make_task(task.name), get_robot(robot.name)
     schema = make_schema(scene, arm, action_space=task.action_space, fps=task.fps)
-    if (kind := refinement_kind(policy_folder(checkpoint))) not in (None, RESIDUAL):
-        raise UserError(
-            f"a bundle holds a policy and a residual, but {checkpoint} has '{kind}' on top of its policy: "
-            "evaluate it with `robolearn eval`, or export its base policy or one of algo=residual"
-        )
     policy = load_base(checkpoint, schema)
-    correction = load_residual(policy_folder(checkpoint), Units(policy.normalizer, policy.schema))
+    acting = load_refinement(policy_folder(checkpoint), policy, Units(policy.normalizer, policy.schema))
     # the robot's own cameras take the pictures
     plain = [key for key, feature in policy.schema.features.items() if feature.dtype not in ("image", "video")]
     told = f"task '{task.name}' on robot '{robot.name}'"
     policy.schema.select(plain).require_same(schema.select(plain), what=told)
-    encoder, denoiser = policy.graphs()
-    actor = None if correction is None else correction.actor
     export_bundle(
         out,
         schema=policy.schema,
@@ -86,26 +79,43 @@ def export(
             "max_episode_steps": task.max_episode_steps,
             "stage_names": list(scene.stage_names),
         },
-        policy=policy.describe(),
-        encoder=encoder,
-        denoiser=denoiser,
-        residual=None if actor is None else ResidualGraph(actor),
-        residual_scale=None if actor is None else actor.scale.tolist(),
+        **graphs_of(policy, acting),
         config_yaml=config_yaml,
         provenance={"commit": commit(), **notes},
     )
     bundle = load_bundle(out)
-    observations = _observations(policy, n_obs_steps=policy.n_obs_steps)
+    observations = _observations(policy, n_obs_steps=acting.policy.n_obs_steps)
     if policy.reads_task:
         said = [phrase for phrases in scene.instructions for phrase in phrases]
         observations[TASK] = np.resize(np.array(said), SAMPLES)
-    difference = check_parity(policy, bundle.policy, observations, atol=TOLERANCE)
-    if correction is not None and bundle.correction is not None:
+    difference = check_parity(acting.policy, bundle.policy, observations, atol=TOLERANCE)
+    if acting.correction is not None and bundle.correction is not None:
         newest = {key: observations[key][:, -1] for key in policy.schema.observation_keys}
         base = policy.predict_chunk(observations).values[:, 0]
-        other = check_correction_parity(correction, bundle.correction, policy.schema, newest, base, atol=TOLERANCE)
+        pair = (acting.correction, bundle.correction)
+        other = check_correction_parity(*pair, policy.schema, newest, base, atol=TOLERANCE)
         difference = max(difference, other)
     return difference
+
+
+def graphs_of(base: Any, acting: Acting) -> dict[str, Any]:
+    """Description and graphs of a policy, and what lies on top of it or in its place, as `export_bundle` takes them."""
+    from robolearn.rl.graphs import graph_of
+
+    on_top = graph_of(acting)
+    if on_top is None or on_top.kind != "policy":
+        encoder, denoiser = base.graphs()
+        return {"policy": base.describe(), "encoder": encoder, "denoiser": denoiser, "on_top": on_top}
+    policy = acting.policy
+    described = {
+        "kind": on_top.settings["kind"],
+        "horizon": policy.horizon,
+        "n_action_steps": policy.n_action_steps,
+        "n_obs_steps": policy.n_obs_steps,
+        "noise_shape": None if policy.noise_shape is None else list(policy.noise_shape),
+        "sampler": None,
+    }
+    return {"policy": described, "encoder": on_top.module, "denoiser": None, "on_top": None}
 
 
 def _observations(policy: Any, *, n_obs_steps: int) -> dict[str, NDArray[Any]]:

@@ -10,11 +10,16 @@
   output `prediction` [B, horizon, A]: what the sampler's model returns (see `robolearn.sampling`), or
   [1 + N, B, horizon, A] for a mixture of N horizons, the fused one first. Runs at every step of the sampler.
 - `policy.onnx` in place of both, for a policy without a sampler: each observation channel [B, n_obs_steps, ...] in
-  physical units; output `chunk` [B, horizon, A], in physical units too.
-- `residual.onnx` (optional): each observation channel, normalised, [B, dim]; `base_action` [B, A], normalised;
-  output `residual` [B, A] in [-1, 1]. The executed action is
-  inverse(clip(base + scale * residual, -1, 1)), as in residual policy learning (Silver et al., 2018;
-  Johannink et al., 2019).
+  physical units, and `noise` [B, *noise_shape] if it draws any; output `chunk` [B, horizon, A], in physical units too.
+
+What lies on top of the policy, if anything, is one more graph, named in the manifest as "on_top": {"kind": ...} with
+what else it needs. Inputs are the newest frame of each observation channel, normalised, [B, dim], and one more:
+
+- `correction.onnx`: `base_action` [B, A], normalised; output `action` [B, A], the one to execute in its place: a
+  residual added (Silver et al., 2018; Johannink et al., 2019), or the better of two actions.
+- `steering.onnx`: `noise` [B, n], as the policy would draw it; output `steered` [B, n], what it starts from instead.
+- `critic.onnx`: `chunk` [B, n_action_steps * A], normalised; output `value` [B, 1]. Of "candidates" chunks that of the
+  highest value is executed, or a draw by the softmax at "temperature".
 
 A policy that normalises in its own way has "units" in its description: its encoder takes physical units, and the action
 is units["offset"] + units["scale"] * sample. "past" counts the sampled actions that lie before the present. "language"
@@ -27,10 +32,11 @@ import hashlib
 import inspect
 import json
 import logging
+import math
 import shutil
 import tempfile
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +46,18 @@ from numpy.typing import NDArray
 
 import robolearn
 from robolearn.acting import Correction
-from robolearn.bundle_format import DENOISER, ENCODER, FORMAT, RESIDUAL, TOLD, WHOLE, denoiser_inputs, input_name
+from robolearn.bundle_format import (
+    DENOISER,
+    ENCODER,
+    FORMAT,
+    NOISE,
+    ON_TOP,
+    TOLD,
+    WHOLE,
+    denoiser_inputs,
+    input_name,
+    on_top_graph,
+)
 from robolearn.errors import UserError
 from robolearn.language import Tokenizer
 from robolearn.normalize import Normalizer, Statistics
@@ -63,8 +80,7 @@ def export_bundle(
     policy: Mapping[str, Any],
     encoder: torch.nn.Module,
     denoiser: torch.nn.Module | None,
-    residual: torch.nn.Module | None,
-    residual_scale: Sequence[float] | None,
+    on_top: tuple[str, torch.nn.Module, Mapping[str, Any]] | None,
     config_yaml: str,
     provenance: Mapping[str, Any],
 ) -> Path:
@@ -82,8 +98,8 @@ def export_bundle(
             the module for units, past and language.
         encoder: called as encoder(obs_1, ...); see the module for shapes. The whole policy where the sampler is None.
         denoiser: called as denoiser(observed, sample, time[, step]); None where the sampler is.
-        residual: called as residual(obs_1, ..., base_action), or None.
-        residual_scale: [action_dim], share of the action's half range that the residual may add; None without one.
+        on_top: kind, one of `robolearn.bundle_format.ON_TOP`; module, called as module(obs_1, ..., further); and what
+            else the reader needs. None where the policy acts alone.
         config_yaml: the resolved configuration of the run.
         provenance: free information, e.g. commit, dataset, success rates.
 
@@ -95,8 +111,6 @@ def export_bundle(
     """
     _require_fields("task", task, TASK_FIELDS)
     _require_fields("policy", policy, POLICY_FIELDS)
-    if (residual is None) != (residual_scale is None):
-        raise UserError("a residual and its scale go together: give both or neither")
     if out.exists() and not (out / "manifest.json").is_file():
         raise UserError(f"{out} exists and is no bundle: choose another folder")
     kept = schema.select((*schema.observation_keys, "action"))
@@ -113,8 +127,8 @@ def export_bundle(
         else:
             observed = _export_encoder(temporary / ENCODER, encoder, kept, policy, output="observed")
             _export_denoiser(temporary / DENOISER, denoiser, kept, policy, observed=observed)
-        if residual is not None:
-            _export_residual(temporary / RESIDUAL, residual, kept)
+        if on_top is not None:
+            _export_on_top(temporary, on_top[0], on_top[1], kept, policy)
         files = {path.name: sha256(path) for path in sorted(temporary.iterdir())}
         manifest = {
             "format": FORMAT,
@@ -122,7 +136,7 @@ def export_bundle(
             "task": dict(task),
             "action_space": action_space,
             "policy": dict(policy),
-            "residual": None if residual_scale is None else {"scale": [float(s) for s in residual_scale]},
+            "on_top": None if on_top is None else {"kind": on_top[0], **on_top[2]},
             "files": files,
             "provenance": dict(provenance),
         }
@@ -224,6 +238,8 @@ def _export_encoder(
         inputs[input_name(key)] = _example(schema[key], 2, policy["n_obs_steps"])
     if (language := policy.get("language")) is not None:
         inputs[TOLD] = torch.from_numpy(Tokenizer(**language)(["put it there", "lift it"]))
+    if policy["sampler"] is None and policy["noise_shape"]:
+        inputs[NOISE] = torch.zeros(2, *policy["noise_shape"])
     return _export(path, module, inputs, output).shape[1]
 
 
@@ -235,11 +251,16 @@ def _export_denoiser(
     _export(path, module, inputs, "prediction")
 
 
-def _export_residual(path: Path, module: torch.nn.Module, schema: Schema) -> None:
-    inputs = {input_name(key): _example(schema[key], 2) for key in schema.observation_keys} | {
-        "base_action": torch.zeros(2, schema.action.shape[0])
+def _export_on_top(folder: Path, kind: str, module: torch.nn.Module, schema: Schema, policy: Mapping[str, Any]) -> None:
+    given, output = ON_TOP[kind]
+    action_dim = schema.action.shape[0]
+    widths = {
+        "base_action": action_dim,
+        "noise": math.prod(policy["noise_shape"] or ()),
+        "chunk": policy["n_action_steps"] * action_dim,
     }
-    _export(path, module, inputs, "residual")
+    inputs = {input_name(key): _example(schema[key], 2) for key in schema.observation_keys}
+    _export(folder / on_top_graph(kind), module, inputs | {given: torch.zeros(2, widths[given])}, output)
 
 
 def _example(feature: Feature, *lead: int) -> torch.Tensor:

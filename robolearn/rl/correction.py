@@ -1,4 +1,4 @@
-"""A residual beside its base policy: acting, exploring, saving, loading, and the graph that is exported."""
+"""A residual beside its base policy: acting, exploring, saving and loading."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from robolearn.errors import UserError
 from robolearn.rl.networks import EnsembleMLP
 from robolearn.rl.observer import Observer
-from robolearn.rl.units import VECTOR, Frames, Units
+from robolearn.rl.units import Frames, Units
 
 WEIGHTS, SIZES = "residual.safetensors", "residual.json"
 
@@ -96,25 +96,6 @@ class Exploration:
             alone = self.rng.random((len(action), 1)) >= share
             action = np.where(alone, base_action, action)
         return action
-
-
-class ResidualGraph(nn.Module):
-    """(observation_1, ..., observation_k, base_action) -> residual [B, action_dim], in normalised units."""
-
-    def __init__(self, actor: ResidualActor) -> None:
-        """Wrap the actor; its weights are shared."""
-        super().__init__()
-        self.actor = actor
-
-    def forward(self, *inputs: Tensor) -> Tensor:
-        """Each observation in the order of the policy's channels, pictures uint8; last the action [B, action_dim]."""
-        *observations, base = inputs
-        pictures = [one for one in observations if one.ndim == 4]
-        vectors = [one for one in observations if one.ndim == 2]
-        frames = {VECTOR: torch.cat(vectors, dim=-1) if vectors else base[:, :0]}
-        frames |= dict(zip(self.actor.observer.keys, pictures, strict=True))
-        residual: Tensor = self.actor(self.actor.observer(frames), base)
-        return residual
 
 
 def save_residual(folder: Path, actor: ResidualActor) -> None:

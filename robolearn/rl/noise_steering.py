@@ -30,6 +30,7 @@ from torch import Tensor, nn
 
 from robolearn.config import NoiseSteeringConfig
 from robolearn.data.replay import Trajectory
+from robolearn.on_top import Steered
 from robolearn.protocols import Observation, Policy
 from robolearn.rl.chunks import (
     PLANS,
@@ -51,11 +52,10 @@ from robolearn.rl.observer import Observer, newest
 from robolearn.rl.online import Clock
 from robolearn.rl.refinement import Rebuilt, save_refinement
 from robolearn.rl.units import Units
-from robolearn.schema import ActionChunk
 
 
-class SteeredPolicy:
-    """A base policy that starts from the actor's noise; satisfies `robolearn.protocols.Policy`."""
+class SteeredPolicy(Steered):
+    """A base policy that starts from the actor's noise; what it is given as noise is e."""
 
     def __init__(
         self,
@@ -74,34 +74,21 @@ class SteeredPolicy:
             units: of its channels.
             greedy: start from the middle of the distribution; else from a draw, which the noise given decides.
             steers: tells whether to steer at the moment, always when None.
-        """
-        self.base, self.actor, self.units, self.greedy, self.steers = base, actor, units, greedy, steers
-        self.schema, self.reads_task = base.schema, base.reads_task
-        self.n_obs_steps, self.horizon, self.n_action_steps = base.n_obs_steps, base.horizon, base.n_action_steps
-        self._shape = noise_shape_of(base)
-        self.noise_shape: tuple[int, ...] | None = self._shape
 
-    def predict_chunk(
-        self, observation: Observation, noise: NDArray[np.float32] | None = None, n_samples: int = 1
-    ) -> ActionChunk:
-        """See `robolearn.protocols.Policy.predict_chunk`; `noise` is e."""
-        if self.steers is None or self.steers():
-            noise = self._steered(observation, noise, n_samples)
-        return self.base.predict_chunk(observation, noise, n_samples)
+        Raises:
+            UserError: the base draws no noise.
+        """
+        super().__init__(base, self._from_actor, noise_shape=noise_shape_of(base))
+        self.actor, self.units, self.greedy, self.steers = actor, units, greedy, steers
 
     @torch.inference_mode()
-    def _steered(
-        self, observation: Observation, noise: NDArray[np.float32] | None, n_samples: int
-    ) -> NDArray[np.float32]:
+    def _from_actor(self, observation: Observation, noise: NDArray[np.float32], n_samples: int) -> NDArray[np.float32]:
+        if self.steers is not None and not self.steers():
+            return noise
         seen = self.actor.observer(newest(self.units, observation)).repeat_interleave(n_samples, dim=0)
-        if self.greedy:
-            given = torch.zeros(len(seen), math.prod(self._shape))
-        elif noise is None:
-            given = torch.randn(len(seen), math.prod(self._shape))
-        else:
-            given = torch.from_numpy(np.asarray(noise, np.float32)).flatten(1)
-        steered: NDArray[np.float32] = self.actor.draw(seen, given)[0].numpy()
-        return steered.reshape(-1, *self._shape)
+        given = torch.from_numpy(np.asarray(noise, np.float32)).flatten(1)
+        steered: NDArray[np.float32] = self.actor.draw(seen, 0 * given if self.greedy else given)[0].numpy()
+        return steered.reshape(noise.shape)
 
 
 class NoiseSteering(Tempered):

@@ -63,7 +63,7 @@ def test_a_run_goes_on_and_its_settings_are_kept(folder, tmp_path, capsys):
 def test_a_residual_of_ppo_is_exported(folder, tmp_path):
     assert finetune(folder / "flow", "ppo_residual", tmp_path / "fine") == 0
     assert main(["export", f"checkpoint={tmp_path / 'fine'}", f"out={tmp_path / 'bundle'}"]) == 0
-    assert (tmp_path / "bundle" / "residual.onnx").exists()
+    assert (tmp_path / "bundle" / "correction.onnx").exists()
 
 
 def test_off_policy_algorithms_ask_for_demonstrations(folder, tmp_path, capsys):

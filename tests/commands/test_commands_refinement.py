@@ -8,6 +8,7 @@ from toy_options import ENV, ONLINE, POLICY, SIZES
 from robolearn.cli import main
 from robolearn.commands import eval as eval_module
 from robolearn.commands.common import load_checkpoint
+from robolearn.real.bundle import load_bundle
 
 pytestmark = pytest.mark.slow
 
@@ -50,9 +51,11 @@ def test_a_refined_policy_is_evaluated_like_any_other(tuned, capsys):
     assert "/2" in capsys.readouterr().out
 
 
-def test_a_refined_policy_is_not_exported(tuned, tmp_path, capsys):
-    assert main(["export", f"checkpoint={tuned}", f"out={tmp_path}"]) == 2
-    assert "a bundle holds a policy and a residual" in capsys.readouterr().err
+def test_a_refined_policy_acts_alike_as_a_bundle(tuned, tmp_path):
+    assert main(["export", f"checkpoint={tuned}", f"out={tmp_path / 'bundle'}"]) == 0
+    bundle, acting = load_bundle(tmp_path / "bundle"), load_checkpoint(tuned)
+    assert bundle.policy.noise_shape == acting.policy.noise_shape
+    assert (bundle.correction is None) == (acting.correction is None)
 
 
 def test_a_refined_policy_is_no_base(folder, tuned, tmp_path, capsys):

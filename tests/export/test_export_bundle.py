@@ -57,13 +57,13 @@ class Velocity(torch.nn.Module):
         return self.drop(self.net(torch.cat(parts, dim=1))).unflatten(1, (HORIZON, 5))
 
 
-class Residual(torch.nn.Module):
+class Correction(torch.nn.Module):
     def __init__(self):
         super().__init__()
         self.net = torch.nn.Linear(OBS_DIM + 5, 5)
 
     def forward(self, *inputs):
-        return torch.tanh(self.net(torch.cat(inputs, dim=1)))
+        return (inputs[-1] + 0.2 * torch.tanh(self.net(torch.cat(inputs, dim=1)))).clamp(-1, 1)
 
 
 class TorchPolicy:
@@ -97,8 +97,7 @@ def export(path, **changes):
         "policy": POLICY,
         "encoder": Encoder(),
         "denoiser": Velocity(),
-        "residual": Residual(),
-        "residual_scale": [0.2] * 5,
+        "on_top": ("correction", Correction(), {}),
         "config_yaml": "seed: 1\n",
         "provenance": {"commit": "abc", "success": np.float32(0.5)},
     } | changes
@@ -128,15 +127,15 @@ def test_a_different_policy_is_found_out(exported):
         check_parity(TorchPolicy(Velocity()), bundle.policy, frames(4, N_OBS), atol=1e-4)
 
 
-def test_the_correction_acts_as_the_torch_residual(exported):
+def test_the_correction_acts_as_that_in_torch(exported):
     bundle, given = exported
     normalizer = Normalizer(SCHEMA, STATISTICS)
 
     def correction(observation, base_action):
-        base = normalizer["action"](base_action)
+        base = np.clip(normalizer["action"](base_action), -1, 1)
         inputs = [torch.from_numpy(x) for x in (*normalizer.observation(observation).values(), base)]
         with torch.no_grad():
-            return normalizer["action"].inverse(np.clip(base + 0.2 * given["residual"](*inputs).numpy(), -1, 1))
+            return normalizer["action"].inverse(given["on_top"][1](*inputs).numpy())
 
     base = np.random.default_rng(2).uniform(-0.01, 0.01, (6, 5)).astype(np.float32)
     assert check_correction_parity(correction, bundle.correction, SCHEMA, frames(6), base) < 1e-4
@@ -149,7 +148,7 @@ def test_dropout_is_off_in_the_graph_and_the_module_is_left_as_it_was(exported):
     noise = np.zeros((1, HORIZON, 5), np.float32)
     first, second = (bundle.policy.predict_chunk(frames(1, N_OBS), noise).values for _ in range(2))
     np.testing.assert_array_equal(first, second)
-    assert isinstance(given["residual"], Residual)
+    assert isinstance(given["on_top"][1], Correction)
 
 
 def test_the_manifest_holds_everything(exported):
@@ -157,7 +156,7 @@ def test_the_manifest_holds_everything(exported):
     manifest = bundle.manifest
     assert manifest["task"] == TASK
     assert manifest["policy"] == POLICY
-    assert manifest["residual"] == {"scale": [0.2] * 5}
+    assert manifest["on_top"] == {"kind": "correction"}
     assert manifest["provenance"] == {"commit": "abc", "success": 0.5}
     assert (bundle.path / "config.yaml").read_text() == "seed: 1\n"
     assert set(manifest["files"]) == {file.name for file in bundle.path.iterdir()} - {"manifest.json"}
@@ -165,7 +164,7 @@ def test_the_manifest_holds_everything(exported):
 
 
 def test_a_failed_export_leaves_the_old_bundle_and_no_rubbish(tmp_path):
-    path, _ = export(tmp_path / "bundle", residual=None, residual_scale=None)
+    path, _ = export(tmp_path / "bundle", on_top=None)
     before = (path / "manifest.json").read_text()
 
     class Broken(torch.nn.Module):
@@ -173,7 +172,7 @@ def test_a_failed_export_leaves_the_old_bundle_and_no_rubbish(tmp_path):
             raise RuntimeError("broken")
 
     with pytest.raises(Exception, match="broken"):
-        export(path, denoiser=Broken(), residual=None, residual_scale=None)
+        export(path, denoiser=Broken(), on_top=None)
     assert (path / "manifest.json").read_text() == before
     assert [child.name for child in tmp_path.iterdir()] == ["bundle"]
     assert load_bundle(path).correction is None
@@ -184,7 +183,6 @@ def test_a_failed_export_leaves_the_old_bundle_and_no_rubbish(tmp_path):
     [
         ({"task": {"name": "lift"}}, "instruction"),
         ({"policy": {"kind": "flow"}}, "horizon"),
-        ({"residual": None}, "go together"),
         ({"statistics": {}}, "observation.state"),
     ],
 )

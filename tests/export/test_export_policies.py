@@ -90,8 +90,7 @@ def export(path, policy):
         policy=policy.describe(),
         encoder=encoder,
         denoiser=denoiser,
-        residual=None,
-        residual_scale=None,
+        on_top=None,
         config_yaml="",
         provenance={},
     )

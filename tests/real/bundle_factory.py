@@ -22,7 +22,7 @@ def make_schema(robot, *, objects=("cube",), fps=20):
 
 
 def write_bundle(path, *, action=None, residual=None, scale=0.5, objects=("cube",), n_action_steps=2, n_obs_steps=2):
-    """Bundle whose policy always gives the normalised `action` [A], corrected by `scale * residual` [A]."""
+    """Bundle whose policy always gives the normalised `action` [A], corrected by `scale * residual` [A] and clipped."""
     robot = get_robot("panda")
     schema = make_schema(robot, objects=objects)
     dim = schema.action.shape[0]
@@ -37,9 +37,9 @@ def write_bundle(path, *, action=None, residual=None, scale=0.5, objects=("cube"
     onnx.save(encoder_graph(schema, n_obs_steps), path / "encoder.onnx")
     onnx.save(denoiser_graph(schema, goal), path / "denoiser.onnx")
     if residual is not None:
-        onnx.save(residual_graph(schema, np.asarray(residual)), path / "residual.onnx")
+        onnx.save(correction_graph(schema, scale * np.asarray(residual)), path / "correction.onnx")
     manifest = {
-        "format": 2,
+        "format": 3,
         "robolearn": "0",
         "task": {"name": "lift", "instruction": "lift", "max_episode_steps": 40, "stage_names": ["move"]},
         "action_space": "ee_delta",
@@ -51,7 +51,7 @@ def write_bundle(path, *, action=None, residual=None, scale=0.5, objects=("cube"
             "noise_shape": [HORIZON, dim],
             "sampler": {"name": "euler", "steps": 3},
         },
-        "residual": None if residual is None else {"scale": [scale] * dim},
+        "on_top": None if residual is None else {"kind": "correction"},
         "files": {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in sorted(path.iterdir())},
         "provenance": {},
     }
@@ -84,20 +84,21 @@ def denoiser_graph(schema, goal):
     return model(nodes, "denoiser", inputs, value("prediction", ["B", HORIZON, dim]), constants)
 
 
-def residual_graph(schema, residual):
-    """The same residual for every base action."""
+def correction_graph(schema, residual):
+    """The same residual for every base action, within [-1, 1]."""
     dim = len(residual)
     inputs = [value(name(key), ["B", *schema[key].shape]) for key in schema.observation_keys]
     inputs.append(value("base_action", ["B", dim]))
     nodes = [
-        helper.make_node("Mul", ["base_action", "zero"], ["nothing"]),
-        helper.make_node("Add", ["nothing", "constant"], ["residual"]),
+        helper.make_node("Add", ["base_action", "constant"], ["sum"]),
+        helper.make_node("Clip", ["sum", "low", "high"], ["action"]),
     ]
     constants = [
-        numpy_helper.from_array(np.array(0.0, np.float32), "zero"),
         numpy_helper.from_array(residual.astype(np.float32), "constant"),
+        numpy_helper.from_array(np.array(-1.0, np.float32), "low"),
+        numpy_helper.from_array(np.array(1.0, np.float32), "high"),
     ]
-    return model(nodes, "residual", inputs, value("residual", ["B", dim]), constants)
+    return model(nodes, "correction", inputs, value("action", ["B", dim]), constants)
 
 
 def name(channel):

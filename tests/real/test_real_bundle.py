@@ -71,7 +71,7 @@ def test_a_damaged_manifest_is_refused(tmp_path):
     path = write_bundle(tmp_path / "b")
     manifest = json.loads((path / "manifest.json").read_text())
     (path / "manifest.json").write_text(json.dumps({**manifest, "format": 99}))
-    with pytest.raises(UserError, match="format 2"):
+    with pytest.raises(UserError, match="format 3"):
         load_bundle(path)
     (path / "manifest.json").write_text("{")
     with pytest.raises(UserError, match="truncated"):
@@ -97,7 +97,7 @@ def test_an_unusable_graph_is_refused(tmp_path, part, message):
         (path / "denoiser.onnx").write_bytes(b"nonsense")
     else:
         other = write_bundle(tmp_path / "other", residual=ACTION)
-        (path / "denoiser.onnx").write_bytes((other / "residual.onnx").read_bytes())
+        (path / "denoiser.onnx").write_bytes((other / "correction.onnx").read_bytes())
     with pytest.raises(UserError, match=message):
         load_bundle(path, verify=False)
 
