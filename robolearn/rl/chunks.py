@@ -2,8 +2,8 @@
 
 A chunk is what is executed between two decisions, the base's first h = n_action_steps actions. Its value is learned
 from windows of h control steps that begin at any step (Q-chunking, Li et al., "Reinforcement Learning with Action
-Chunking", 2025): the return within the window, and what follows. Beyond the end of an episode a window repeats the last
-action; nothing depends on it there.
+Chunking", 2025): the return within the window, and what follows. Beyond the end of an episode a window has actions of
+others, see `robolearn.rl.experience`.
 """
 
 from __future__ import annotations

@@ -77,7 +77,10 @@ class Experience:
         self.online.add(one if self._complete is None else self._complete(one))
 
     def batch(self, size: int, *, steps: int) -> Batch:
-        """Draw windows of up to `steps` control steps; pictures are shifted at random."""
+        """Draw windows of up to `steps` control steps; pictures are shifted at random.
+
+        Actions after an episode's end are those of other windows of the batch.
+        """
         demos = 0
         if len(self.demonstrations):
             demos = round(size * self.demo_ratio) if len(self.online) else size
@@ -87,10 +90,15 @@ class Experience:
             if n
         ]
         joined = parts[0] if len(parts) == 1 else _joined(*parts)
+        action, inside = torch.from_numpy(joined.action), torch.from_numpy(joined.inside)
+        if steps > 1:
+            # nothing depends on what would be done after the end; repeated actions would tell a critic of chunks of it
+            others = torch.randperm(size, generator=self._generator)
+            action = torch.where(inside[..., None], action, action[others])
         return Batch(
             frames=self._frames(joined.frames),
-            action=torch.from_numpy(joined.action),
-            inside=torch.from_numpy(joined.inside),
+            action=action,
+            inside=inside,
             reward=torch.from_numpy(joined.reward),
             discount=torch.from_numpy(joined.discount),
             after=self._frames(joined.after),

@@ -59,6 +59,18 @@ def test_a_batch_is_made_of_tensors_of_windows():
     assert 0 < last.sum() < 64
 
 
+def test_what_would_be_done_after_the_end_is_drawn_from_others():
+    experience = Experience(capacity=400, demo_ratio=0.0, gamma=0.9, seed=0)
+    for number in range(60):
+        experience.online.add(make_episode(number))
+    batch = experience.batch(256, steps=4)
+    number, inside = batch.frames[VECTOR][:, :1], batch.inside
+    assert (batch.action[..., 0] == number)[inside].all()
+    assert 0.1 < (~inside).float().mean() < 0.5
+    # hardly any of them is the window's own
+    assert (batch.action[..., 0] == number)[~inside].float().mean() < 0.1
+
+
 def test_the_seed_decides_on_the_draws():
     drawn = [make_experience(own=3, shown=2, side=16, seed=seed).batch(32, steps=2) for seed in (0, 0, 1)]
     same, other = (torch.equal(drawn[0].frames["picture"], batch.frames["picture"]) for batch in drawn[1:])
