@@ -11,9 +11,9 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from math import inf
-from typing import Any, Protocol
+from concurrent.futures import Future
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,69 +21,35 @@ from numpy.typing import NDArray
 from robolearn.action_space import ActionSpace
 from robolearn.errors import UserError
 from robolearn.protocols import Observation
-from robolearn.real.controller import SLACK, Controller, Settings
+from robolearn.real.control_step import SLACK
+from robolearn.real.controller import Controller
 from robolearn.real.handover import Action, Done, Drive, Handover, Threaded
-from robolearn.real.homing import HomingSpace
+from robolearn.real.homing import HomingSpace, away_from_home
 from robolearn.real.interfaces import Robot
+from robolearn.real.requests import SILENT
+from robolearn.real.scene import Scene, SuccessSource, Takeover
+from robolearn.real.settings import Settings
 from robolearn.real.state_machine import Event, State
 from robolearn.schema import Schema
 
 log = logging.getLogger(__name__)
 Array = NDArray[np.float64]
 Arrays = dict[str, NDArray[Any]]
-# from the action that moves nothing to that of a person who has taken over, or None
-Takeover = Callable[[Action], Action | None]
-AT_HOME = 0.03  # rad from home at which the arm has arrived
 HOMING_TIMEOUT = 60.0  # s
 ANSWER_TIMEOUT = 10.0  # s to start, to brake, and for a control step
-
-
-class SuccessSource(Protocol):
-    """Who says how an episode ends: a button, a topic, or `Predicate`."""
-
-    def clear(self) -> None:
-        """An episode begins: forget what was said before."""
-
-    def verdict(self, observation: Observation) -> bool | None:
-        """True for success, False for a failure that ends the episode, None while it goes on."""
-
-
-@dataclass(frozen=True)
-class Predicate:
-    """Success by what is observed (no batch axis)."""
-
-    holds: Callable[[Observation], bool]
-
-    def clear(self) -> None:
-        """Nothing is remembered."""
-
-    def verdict(self, observation: Observation) -> bool | None:
-        """See `SuccessSource.verdict`."""
-        return True if self.holds(observation) else None
-
-
-class Scene(Protocol):
-    """What is around the arm, and who looks after it.
-
-    Attributes:
-        goes_home: whether the arm itself goes to its home pose before the scene is arranged.
-    """
-
-    goes_home: bool
-
-    def recover(self, reason: str) -> None:
-        """Wait until somebody has seen to what interrupted an episode."""
-
-    def arrange(self, seed: int) -> None:
-        """Wait until the scene is ready for an episode; a simulated one is that of the seed."""
+MOST_BEHIND = 2.0  # s of steps that went by untold: then whoever thinks will not catch up
+NEVER = 1e9  # s
+BY_HAND = "it was stopped by hand"
 
 
 class ArmEnv:
     """One arm; see `robolearn.protocols.VecEnv`.
 
     `info` also holds "action" [1, action_dim], what was executed in the step, and "intervention" [1] bool, whether
-    that was a person's. An observation that is too old, a fault or a stop ends the episode as truncated, and the next
-    begins only after `Scene.recover`.
+    that was a person's. Who thinks for longer than a control step is told of the steps that went by without it one
+    after the other, each with what was executed, before an action of its counts again. An observation that is too old,
+    a fault or a stop ends the episode as truncated, and the next begins only after `Scene.recover`; so does the first
+    one of an arm that goes home by itself, for another process may have left it in the midst of something.
     """
 
     num_envs = 1
@@ -130,27 +96,39 @@ class ArmEnv:
 
         def asked() -> Action | None:
             held = self._held  # another thread may forget it meanwhile
-            action = None if held is None or self._halted.is_set() else person(held)
+            action = None if held is None or self._halted else person(held)
             return None if action is None else np.clip(action, self._low, self._high).astype(np.float32)
 
         self._handover = Handover(deadline=settings.deadline, person=asked, clock=clock)
         # the handover alone decides whether an action is in time, so that it knows what was executed
-        whole = replace(settings, deadline=1 / schema.fps - 2 * SLACK, chunk_timeout=inf)
+        whole = replace(settings, deadline=1 / schema.fps - 2 * SLACK, chunk_timeout=NEVER)
         self._controller = Controller(
-            schema=schema, action_space=self._space, robot=robot, inference=self._handover, settings=whole, clock=clock
+            schema=schema,
+            action_space=self._space,
+            robot=robot,
+            inference=self._handover,
+            settings=whole,
+            resumes=False,  # the episode is over, and what comes next is for people to say
+            clock=clock,
         )
+        self._robot = robot
         self._observation: Observation = {}
         self._done = Done()
         self._held: Action | None = None  # the action that moves nothing; None between episodes, when nobody acts
-        self._seen = self._epoch = self._elapsed = 0
-        self._acting, self._interruption = False, ""
-        self._halted = threading.Event()
+        self._elapsed = 0
+        self._interruption = "a new process took over" if scene.goes_home else ""
+        self._halted, self._starting = "", threading.Lock()
         self._drive = drive(self._controller, self._handover)  # from now on another thread asks
 
-    def stop(self) -> None:
-        """Bring the arm to rest, from any thread, and end the episode; nothing moves before `Scene.recover`."""
-        self._halted.set()
-        self._controller.request(Event.STOP)
+    def stop(self, reason: str = BY_HAND) -> Future[str]:
+        """Bring the arm to rest, from any thread, and end the episode; nothing moves before `Scene.recover`.
+
+        Returns:
+            What is done when the arm is at rest.
+        """
+        with self._starting:
+            self._halted = reason
+            return self._controller.request(Event.STOP, reason)
 
     def reset(
         self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None
@@ -180,9 +158,13 @@ class ArmEnv:
         action = held if self._done.action is None else self._done.action
         self._held = self._still(action[-1])
         self._elapsed += 1
-        verdict = self._success.verdict(self._observation)
+        behind = self._handover.waiting
+        # what is said now is about now, not about a step that went by while somebody was thinking
+        verdict = None if behind else self._success.verdict(self._observation)
         terminated = verdict is not None
-        truncated = not terminated and (not whole or self._elapsed >= self.max_episode_steps)
+        if lost := behind > MOST_BEHIND * self.schema.fps:
+            log.warning("the episode ends: actions take longer than control steps")
+        truncated = not terminated and (not whole or lost or self._elapsed >= self.max_episode_steps)
         if terminated or truncated:
             self._rest()
         info = self._info(success=verdict is True)
@@ -202,10 +184,9 @@ class ArmEnv:
     def _restart(self, seed: int) -> None:
         while True:
             self._rest()
-            while reason := self._interruption or self._reason_to_stop:
+            while reason := self._interruption or self._halted:
                 log.error("the arm stopped: %s", reason)
-                self._halted.clear()
-                self._interruption = ""
+                self._halted = self._interruption = ""
                 self._scene.recover(reason)
             if self._scene.goes_home and not self._go_home():
                 continue
@@ -223,59 +204,65 @@ class ArmEnv:
         action[-1] = width
         return np.clip(action, self._low, self._high)
 
+    def _request_start(self) -> Future[str] | None:
+        """Ask for START, unless the arm was stopped; `stop` either prevents it or comes after it."""
+        with self._starting:
+            return None if self._halted else self._controller.request(Event.START)
+
     def _begin(self) -> bool:
         """Start the controller and wait for the first observation; return False if that was interrupted."""
-        self._seen, self._epoch = self._handover.count, self._handover.epoch + 1
-        request, refusal = self._controller.request(Event.START), "the control loop does not answer"
+        request, refusal = self._request_start(), SILENT
 
         def started() -> bool:
             nonlocal request, refusal
+            if request is None:
+                return True
             if not request.done():
                 return False
             if refusal := request.result():
-                request = self._controller.request(Event.START)
+                request = self._request_start()
             return not refusal
 
         if not self._drive.wait(started, ANSWER_TIMEOUT):
-            self._controller.request(Event.STOP)  # the last request may still be granted
+            if request is not None:
+                request.cancel()
+            self._controller.request(Event.STOP)  # it may have been granted in this very moment
             raise UserError(f"the arm does not start: {refusal}")
-        self._acting = True
-        return self._next_observation()
+        return request is not None and self._next_observation()
 
     def _advance(self, action: Action) -> bool:
-        """Offer an action and wait for the next control step; return False if the arm was stopped instead."""
-        self._handover.offer(self._seen, action)
+        """Offer an action and wait for the next control step; return False if the arm was stopped."""
+        self._handover.offer(action)
         return self._next_observation()
 
     def _next_observation(self) -> bool:
-        came = self._drive.wait(lambda: self._stopped or self._handover.count > self._seen, ANSWER_TIMEOUT)
+        came = self._drive.wait(lambda: self._stopped or self._handover.waiting > 0, ANSWER_TIMEOUT)
         if not came:
             raise RuntimeError("the control loop gives no observations")
-        if self._stopped:
-            self._interruption = self._reason_to_stop or self._controller.machine.reason
-            self._done = Done()
-            return False
-        with self._handover.changed:
-            self._seen, self._observation = self._handover.count, self._handover.observation
-            self._done = self._handover.done
-        return True
+        stopped = self._stopped
+        if stopped:
+            self._interruption = self._halted or self._controller.machine.reason
+        if (frame := self._handover.take()) is not None:
+            self._observation, self._done = frame
+        elif stopped:
+            self._cut_short()
+        return not stopped
+
+    def _cut_short(self) -> None:
+        """Take what was executed in the control step that the arm was stopped in, and where that has led."""
+        self._rest()
+        self._done = self._handover.handed if self._controller.answer_sent else Done()
+        reading = self._robot.read()
+        if reading is not None and all(np.isfinite(values).all() for values in reading[0].values()):
+            self._observation = reading[0]
 
     @property
     def _stopped(self) -> bool:
-        """Whether something else than the end of the episode stopped the arm, be it for a moment."""
-        return self._reason_to_stop != "" or self._controller.machine.state is not State.ACTIVE
-
-    @property
-    def _reason_to_stop(self) -> str:
-        if self._halted.is_set():
-            return "it was stopped by hand"
-        # a controller that held and went on is in a later activation
-        if self._acting and self._handover.epoch != self._epoch:
-            return "its observations were too old for a moment"
-        return ""
+        """Whether something else than the end of the episode stopped the arm."""
+        return self._halted != "" or self._controller.machine.state is not State.ACTIVE
 
     def _rest(self) -> None:
-        self._acting, self._held = False, None
+        self._held = None
         stopped = self._controller.request(Event.STOP)
         if not self._drive.wait(stopped.done, ANSWER_TIMEOUT):
             raise RuntimeError("the control loop does not answer")
@@ -289,19 +276,14 @@ class ArmEnv:
         self._space.homing = True
         try:
             steps, going = round(HOMING_TIMEOUT * self.schema.fps), self._begin()
-            while going and not self._away() <= AT_HOME:  # a joint that is not a number is not at home
+            while going and (away := away_from_home(self._space.robot, self._observation, self.schema)):
                 if not (steps := steps - 1):
-                    raise UserError(f"the arm is {self._away():.2f} rad from home: see what is in its way")
+                    raise UserError(f"{away} from home: see what is in its way")
                 going = self._advance(self._home)
         finally:
             self._rest()
             self._space.homing = False
         return going
-
-    def _away(self) -> float:
-        names = self.schema["observation.state"].names
-        at = [names.index(name) for name in self._space.robot.joint_names]
-        return float(np.abs(self._observation["observation.state"][at] - self._home[:-1]).max())
 
     def _observed(self) -> Arrays:
         return {key: np.asarray(self._observation[key])[None] for key in self.schema.observation_keys}

@@ -52,7 +52,20 @@ class ControlLoop:
         except Exception:
             # nobody joins this thread for its result: the node reports the failure
             self.failure = traceback.format_exc()
+            self._come_to_rest()
             log.exception("the control loop failed")
+
+    def _come_to_rest(self) -> None:
+        """Brake after a failure, if commands can still be sent."""
+        self.controller.fail("the control loop failed")
+        deadline = time.monotonic()
+        try:
+            while self.controller.moving:
+                deadline += self._length
+                sleep_until(deadline)
+                self.controller.brake()
+        except Exception:
+            log.exception("the arm cannot be braked: it is left to its own time-out")
 
     def _loop(self) -> None:
         deadline, moving = time.monotonic(), False

@@ -12,8 +12,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
-from dataclasses import dataclass
-from queue import Empty, SimpleQueue
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,78 +21,18 @@ from robolearn.errors import UserError
 from robolearn.motion import MotionLimiter
 from robolearn.protocols import Observation
 from robolearn.real.chunk_buffer import ChunkBuffer
+from robolearn.real.control_step import SLACK, ControlStep
 from robolearn.real.interfaces import Inference, Robot
+from robolearn.real.requests import Requests, settle
 from robolearn.real.safety import Limits, SafetyFilter
+from robolearn.real.settings import Settings
+from robolearn.real.starting import first_command, moved, next_command, refusal
 from robolearn.real.state_machine import Event, State, StateMachine
 from robolearn.real.statistics import LoopStatistics
+from robolearn.real.watchdog import Watchdog
 from robolearn.schema import ActionChunk, Schema
 
 Array = NDArray[np.float64]
-DISPLACED = 0.15  # rad between command and arm after a hold: somebody moved it, do not go on by itself
-OUTSIDE = 0.05  # rad that the measured pose may be outside the joint limits at the start
-SLACK = 1e-6  # s: periods and steps that coincide must not miss each other by rounding
-
-
-@dataclass(frozen=True, kw_only=True)
-class Settings:
-    """Rates and time limits.
-
-    Attributes:
-        rate: control periods per second.
-        stale_after: age in s of an observation at which the arm holds.
-        chunk_timeout: s without any answer from inference until the arm holds.
-        deadline: s after the begin of a control step until which its answer is still used for that step.
-        seed: of the first activation's noise; later ones count up.
-    """
-
-    rate: float = 250.0
-    stale_after: float = 0.05
-    chunk_timeout: float = 0.5
-    deadline: float = 0.02
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        for name in ("rate", "stale_after", "chunk_timeout", "deadline"):
-            if not getattr(self, name) > 0:
-                raise UserError(f"{name} must be positive, not {getattr(self, name)}")
-
-
-@dataclass
-class ControlStep:
-    """One control step.
-
-    Attributes:
-        number: k.
-        begin: T_k, monotonic, s.
-        observed: when its observation was made, likewise.
-        start: position sent at T_k; reference of the command and start of the line.
-        measured: joints and width as observed.
-        goal: where to be at T_k+1; without an action the previous goal, approached at once.
-        aimed: whether an action set the goal, so that there is a line to follow.
-        answered: whether its own answer set the goal.
-        sent: whether a command has used that answer.
-    """
-
-    number: int
-    begin: float
-    observed: float
-    start: Array
-    measured: Array
-    goal: Array
-    aimed: bool = False
-    answered: bool = False
-    sent: bool = False
-
-    def target(self, when: float, dt: float) -> tuple[Array, Array]:
-        """Target and its velocity at time `when` for a control step of `dt` s; the width is a set-point."""
-        share = (when - self.begin) / dt
-        if not self.aimed or share > 1.0 + SLACK / dt:
-            return self.goal, np.zeros_like(self.goal)
-        rate = (self.goal - self.start) / dt
-        rate[-1] = 0.0
-        target = self.start + rate * (when - self.begin)
-        target[-1] = self.goal[-1]
-        return target, rate
 
 
 class Controller:
@@ -108,11 +46,12 @@ class Controller:
         robot: Robot,
         inference: Inference,
         settings: Settings,
+        resumes: bool = True,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Control `robot` with actions from `inference`, turned into commands by `action_space`.
 
-        `clock` serves the statistics only.
+        With `resumes` a hold ends by itself, else what would be a hold is a fault. `clock` serves the statistics only.
         """
         if settings.rate < schema.fps:
             raise UserError(f"a control rate of {settings.rate} Hz is below the policy's {schema.fps} Hz: raise it")
@@ -123,15 +62,24 @@ class Controller:
         self._dt, self._length = 1.0 / schema.fps, 1.0 / settings.rate
         self._motion = MotionLimiter(action_space.robot, self._length)
         self._space, self._robot, self._inference, self._clock = action_space, robot, inference, clock
+        self._resumes = resumes
+        self._watchdog = Watchdog(
+            robot=robot,
+            inference=inference,
+            stale_after=settings.stale_after,
+            chunk_timeout=settings.chunk_timeout,
+            period=self._length,
+        )
         self._names = (*action_space.robot.joint_names, "gripper_width")
         self._measured_at = [schema["observation.state"].names.index(name) for name in self._names]
         self._plan = ChunkBuffer()
-        self._requests: SimpleQueue[tuple[Event, Future[str]]] = SimpleQueue()
+        self._requests = Requests()
         self._stopping: list[Future[str]] = []
         self._step: ControlStep | None = None
+        self._last: Array | None = None  # command that was sent
         self._epoch = 0
-        self._begin = self._last_answer = 0.0
-        self._moving = self._starved = False
+        self._begin = 0.0
+        self._moving = False
         self._warm_up()
 
     @property
@@ -139,11 +87,28 @@ class Controller:
         """Whether commands are being sent."""
         return self._moving
 
-    def request(self, event: Event) -> Future[str]:
-        """Ask for START or STOP from any thread; the result is "" once done (STOP: at rest), else why not."""
-        future: Future[str] = Future()
-        self._requests.put((event, future))
-        return future
+    @property
+    def answer_sent(self) -> bool:
+        """Whether a command has used the answer to the newest control step; see `ControlStep.sent`."""
+        return self._step is not None and self._step.sent
+
+    def request(self, event: Event, reason: str = "stopped") -> Future[str]:
+        """Ask for START, STOP or FAULT from any thread; the result is "" once done (STOP: at rest), else why not.
+
+        A START whose future is cancelled is not granted.
+        """
+        return self._requests.put(event, reason)
+
+    def fail(self, reason: str) -> None:
+        """Leave it to `brake` to bring the arm to rest, after a failure of `period`."""
+        self.machine.handle(Event.FAULT, reason)
+
+    def brake(self) -> None:
+        """Send the command of a period on the way to rest; does without robot's and inference's data."""
+        self._send(self.safety.brake())
+        if self.safety.at_rest:
+            self._moving = False
+            self._confirm_stop()
 
     def _warm_up(self) -> None:
         """Compute once what takes longer the first time."""
@@ -161,20 +126,19 @@ class Controller:
         if self.machine.state is State.ACTIVE:
             self._follow(now)
         elif self._moving:
-            self._brake()
+            self.brake()
 
     # ------------------------------------------------------------ state
 
     def _take_request(self, now: float) -> None:
-        try:
-            event, future = self._requests.get_nowait()
-        except Empty:
+        request = self._requests.get()
+        if request is None:
             return
-        if event is Event.START:
-            future.set_result(self._start(now))
+        if request.event is Event.START:
+            request.future.set_result(self._start(now))
             return
-        self.machine.handle(Event.STOP, "stopped")
-        self._stopping.append(future)
+        self.machine.handle(request.event, request.reason)
+        self._stopping.append(request.future)
         if not self._moving:
             self._confirm_stop()
 
@@ -186,12 +150,9 @@ class Controller:
         if not self._inference.alive:
             return "the inference process has ended: restart the node"
         measured = self._measured(self._read()[0])
-        limits = self.safety.limits
-        for i, name in enumerate(self._names[:-1]):
-            if not limits.lower[i] - OUTSIDE <= measured[i] <= limits.upper[i] + OUTSIDE:
-                return f"joint '{name}' is at {measured[i]:.3f} rad, outside its limits: move the arm back first"
-        # the measured pose, not an old command: the arm must not jump when it is switched on
-        self.safety.reset(measured)
+        if reason := refusal(measured, self.safety.limits, self._names):
+            return reason
+        self.safety.reset(first_command(measured, self._last))
         self.statistics = LoopStatistics()
         self.machine.handle(Event.START, "started")
         self._engage(now)
@@ -202,38 +163,44 @@ class Controller:
         self._inference.reset(epoch=self._epoch, seed=self.settings.seed + self._epoch)
         self._plan.clear()
         self._step = None
-        self._begin = self._last_answer = now
+        self._begin = now
+        self._watchdog.begin(now)
 
     def _confirm_stop(self) -> None:
         for future in self._stopping:
-            future.set_result("")
+            settle(future, "")
         self._stopping.clear()
 
     def _watch(self, now: float) -> None:
-        state, age = self.machine.state, self._robot.age()
-        if not self._inference.alive:
-            self.machine.handle(Event.FAULT, "the inference process ended")
-        if age is None or age > self.settings.stale_after:
-            self._hold("no observation yet" if age is None else f"the observation is {age * 1e3:.0f} ms old")
-        elif state is State.ACTIVE and now - self._last_answer > self.settings.chunk_timeout:
-            self._starved = True
-            self._hold(f"no answer from inference for {now - self._last_answer:.2f} s")
-        elif state is State.INACTIVE:
-            self.machine.handle(Event.FRESH, "observing")
-        elif state is State.HOLD and not self._moving and not self._starved:
-            self._resume(now)
+        gap = self._watchdog.gap(now)
+        if gap and self._moving:
+            # in the meantime the driver has stopped the arm where the last command said
+            self.safety.reset(self.safety.position)
+            self.machine.handle(Event.FAULT, f"the control loop stood still for {gap:.2f} s")
+        news = self._watchdog.check(now, self.machine.state, moving=self._moving)
+        if news is None:
+            return
+        event, reason = news
+        if event is Event.STALE:
+            self._hold(reason)
+        elif event is Event.FRESH and self.machine.state is State.HOLD:
+            self._resume(now, reason)
+        else:
+            self.machine.handle(event, reason)
 
     def _hold(self, reason: str) -> None:
-        if self.machine.handle(Event.STALE, reason) and self.machine.state is State.HOLD:
+        if self.machine.state is State.ACTIVE and not self._resumes:
+            self.machine.handle(Event.FAULT, reason)
+        elif self.machine.handle(Event.STALE, reason) and self.machine.state is State.HOLD:
             self.statistics.holds += 1
 
-    def _resume(self, now: float) -> None:
-        off = np.abs(self._measured(self._read()[0]) - self.safety.position)[:-1]
-        worst = int(off.argmax())
-        if not off[worst] <= DISPLACED:
-            self.machine.handle(Event.FAULT, f"joint '{self._names[worst]}' moved by {off[worst]:.2f} rad in the hold")
+    def _resume(self, now: float, reason: str) -> None:
+        measured, last = self._measured(self._read()[0]), self.safety.position
+        if displaced := moved(measured, last, self._names):
+            self.machine.handle(Event.FAULT, displaced)
             return
-        self.machine.handle(Event.FRESH, "the data are fresh again")
+        self.safety.reset(next_command(measured, last))
+        self.machine.handle(Event.FRESH, reason)
         self._engage(now)
 
     # ------------------------------------------------------------ control steps
@@ -251,6 +218,9 @@ class Controller:
         if self._step is not None and number <= self._step.number:
             return
         observation, age = self._read()
+        if not all(np.isfinite(values).all() for values in observation.values()):
+            self.machine.handle(Event.FAULT, "the observation is not finite")
+            return
         observed = self._clock() - age
         self._inference.ask(number, observation)
         here = goal = self.safety.position
@@ -267,8 +237,10 @@ class Controller:
         answer = self._inference.poll()
         if answer is None:
             return
-        self._last_answer, self._starved = now, False
-        self._plan.put(ActionChunk(answer.actions, t0=self._begin + answer.tick * self._dt, dt=self._dt))
+        # by the control step that it is for: what waited while this loop stood still is old
+        begin = self._begin + answer.tick * self._dt
+        self._watchdog.answered(begin)
+        self._plan.put(ActionChunk(answer.actions, t0=begin, dt=self._dt))
         step = self._step
         if self.machine.state is not State.ACTIVE or step is None or answer.tick != step.number:
             return
@@ -291,14 +263,12 @@ class Controller:
         # a command stands for the period that follows it: aim at the period's end
         target, rate = step.target(now + self._length, self._dt)
         position, _ = self._motion.step(self.safety.position, self.safety.velocity, target, rate)
-        self._robot.write(self.safety.follow(position))
+        self._send(self.safety.follow(position))
         self._moving = True
         if step.answered and not step.sent:
             step.sent = True
             self.statistics.latency.add(self._clock() - step.observed)
 
-    def _brake(self) -> None:
-        self._robot.write(self.safety.brake())
-        if self.safety.at_rest:
-            self._moving = False
-            self._confirm_stop()
+    def _send(self, position: Array) -> None:
+        self._robot.write(position)
+        self._last = position

@@ -1,13 +1,15 @@
 """Between the control thread and whoever decides on actions one control step at a time, in the same process.
 
 To the controller it is `robolearn.real.interfaces.Inference`: the observation of each control step goes in, an action
-comes out. A person's action, where there is one, takes the place of the policy's.
+comes out. A person's action, where there is one, takes the place of the policy's. Every observation is kept until it
+is taken, with what was executed before it, so that who thinks too long still learns what happened in each step.
 """
 
 from __future__ import annotations
 
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
@@ -35,16 +37,19 @@ class Done(NamedTuple):
     person: bool = False
 
 
+class Frame(NamedTuple):
+    """A control step's observation, without batch axis, and what was executed in the step that it ended."""
+
+    observation: Observation
+    done: Done
+
+
 class Handover:
-    """Holds the newest observation and the action for it.
+    """Holds observations and the action for the newest one.
 
     Attributes:
         alive: always; see `Inference`.
         changed: notified with every observation.
-        count: observations so far, over all activations.
-        epoch: the newest activation.
-        observation: the newest one, without batch axis.
-        done: what was executed in the control step that the newest observation ended.
     """
 
     alive = True
@@ -52,11 +57,9 @@ class Handover:
     def __init__(self, *, deadline: float, person: Person, clock: Callable[[], float] = time.monotonic) -> None:
         """Pass on actions up to `deadline` s after their observation; `person` is asked first."""
         self.changed = threading.Condition()
-        self.count = self.epoch = 0
-        self.observation: Observation = {}
-        self.done = Done()
         self._deadline, self._person, self._clock = deadline, person, clock
-        self._tick, self._asked = -1, 0.0
+        self._frames: deque[Frame] = deque()
+        self._epoch, self._tick, self._asked = 0, -1, 0.0
         self._offered: Action | None = None
         self._handed, self._polled_since = Done(), False
 
@@ -65,18 +68,17 @@ class Handover:
     def reset(self, *, epoch: int, seed: int) -> None:
         """Begin an activation: what was offered before is void."""
         with self.changed:
-            self.epoch = epoch
+            self._epoch = epoch
+            self._frames.clear()
             self._begin_step()
 
     def ask(self, tick: int, observation: Observation) -> bool:
         """Take the observation of a control step, which ends the one before."""
         with self.changed:
             # handed over in this very period, it came too late for the controller
-            self.done = self._handed if self._polled_since else Done()
+            self._frames.append(Frame(observation, self._handed if self._polled_since else Done()))
             self._begin_step()
             self._tick, self._asked = tick, self._clock()
-            self.observation = observation
-            self.count += 1
             self.changed.notify_all()
         return True
 
@@ -93,17 +95,32 @@ class Handover:
             if action is None:
                 return None
             self._handed = Done(action, person)
-            return Answer(self.epoch, self._tick, action[None], 0.0)
+            return Answer(self._epoch, self._tick, action[None], 0.0)
 
     def _begin_step(self) -> None:
         self._offered, self._handed, self._polled_since = None, Done(), False
 
     # ------------------------------------------------------------ the policy's end
 
-    def offer(self, count: int, action: Action) -> None:
-        """Offer the action [action_dim] for observation number `count`; void if a newer one has come."""
+    @property
+    def waiting(self) -> int:
+        """Observations that were not taken yet."""
+        return len(self._frames)
+
+    @property
+    def handed(self) -> Done:
+        """What was handed over in the present control step, whatever came of it."""
+        return self._handed
+
+    def take(self) -> Frame | None:
+        """The oldest observation that was not taken yet."""
         with self.changed:
-            if count == self.count:
+            return self._frames.popleft() if self._frames else None
+
+    def offer(self, action: Action) -> None:
+        """Offer the action [action_dim] for the observation taken last; void if a newer one has come."""
+        with self.changed:
+            if not self._frames:
                 self._offered = action
 
 

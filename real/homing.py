@@ -6,11 +6,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from robolearn.action_space import ActionSpace, limit_command
+from robolearn.protocols import Observation
 from robolearn.robot import RobotSpec
-from robolearn.schema import Feature
+from robolearn.schema import Feature, Schema
 
 Array = NDArray[np.float64]
 HOMING_SHARE = 0.15  # of the joints' speed
+AT_HOME, OPEN = 0.03, 0.01  # rad from home, and m from the gripper's opening there, at which the arm has arrived
 
 
 class HomingSpace:
@@ -44,3 +46,13 @@ class HomingSpace:
         if not self.homing:
             return self._space.command(reference, measured, action)
         return limit_command(self.robot, reference, measured, action[:-1], action[-1], HOMING_SHARE * self.dt)
+
+
+def away_from_home(robot: RobotSpec, observation: Observation, schema: Schema) -> str:
+    """How far an arm is from home with an open gripper, as the beginning of a sentence; "" if it has arrived."""
+    names = schema["observation.state"].names
+    at = [names.index(name) for name in (*robot.joint_names, "gripper_width")]
+    off = np.abs(observation["observation.state"][at] - (*robot.home, robot.gripper_width))
+    if not off[:-1].max() <= AT_HOME:  # a joint that is not a number is not at home
+        return f"the arm is {off[:-1].max():.2f} rad"
+    return "" if off[-1] <= OPEN else f"the gripper's width is {off[-1]:.3f} m"

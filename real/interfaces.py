@@ -12,7 +12,7 @@ class Robot(RobotIO, Protocol):
     """A `RobotIO` that can say cheaply, at every control period, how old its data are."""
 
     def age(self) -> float | None:
-        """Seconds since the oldest part of the newest observation was received, or None before the first."""
+        """Seconds since the oldest part of the newest observation was made or, if unknown, received; None before it."""
 
 
 class Inference(Protocol):

@@ -67,7 +67,8 @@ class SafetyFilter:
 
     In this order: finite check, joint positions, velocity, acceleration. The position check includes the way to
     a stop, so that the acceleration limit can never push a joint past its end. In steady motion the output equals
-    the target; after a jump it approaches as fast as the limits allow and stops without overshoot.
+    the target; after a jump it approaches as fast as the limits allow and stops without overshoot. A joint that begins
+    outside its limits never gets further out, and comes in at the speed of any other motion.
     """
 
     def __init__(self, limits: Limits) -> None:
@@ -81,8 +82,14 @@ class SafetyFilter:
         self._target: Array = self.position
 
     def reset(self, position: Array) -> None:
-        """Stand still at `position` [n], clipped to the limits."""
-        self.position = np.clip(position, self.limits.lower, self.limits.upper)
+        """Stand still at `position` [n], be it outside the limits.
+
+        Raises:
+            ValueError: it is not finite.
+        """
+        if not np.isfinite(position).all():
+            raise ValueError(f"commands cannot begin at {position}, which is not finite")
+        self.position = np.array(position, np.float64)
         self.velocity = np.zeros_like(self.position)
         self._target = self.position
 
@@ -120,5 +127,6 @@ class SafetyFilter:
         wanted = np.clip(wanted, -np.minimum(down, limits.velocity), np.minimum(up, limits.velocity))
         change = limits.acceleration * dt
         velocity = np.clip(wanted, self.velocity - change, self.velocity + change)
-        position = np.clip(self.position + velocity * dt, limits.lower, limits.upper)
+        lower, upper = np.minimum(limits.lower, self.position), np.maximum(limits.upper, self.position)
+        position = np.clip(self.position + velocity * dt, lower, upper)
         self.position, self.velocity = position, velocity

@@ -52,5 +52,5 @@ class StateMachine:
         following = TRANSITIONS.get((self.state, event))
         if following is None:
             return False
-        self.state, self.reason = following, reason
+        self.reason, self.state = reason, following  # in this order for who reads them from another thread
         return True

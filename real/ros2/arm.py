@@ -19,11 +19,14 @@ from robolearn.errors import UserError
 from robolearn.proprioception import objects_of, poses_feature
 from robolearn.protocols import Observation
 from robolearn.real.arm_env import ArmEnv
-from robolearn.real.controller import Settings
 from robolearn.real.offer import POSES
+from robolearn.real.requests import outcome
 from robolearn.real.ros2.link import Link
+from robolearn.real.ros2.node import STOP_TIMEOUT
 from robolearn.real.ros2.people import Buttons, Operator, Takeover
+from robolearn.real.ros2.robot_io import RIVAL
 from robolearn.real.ros2.simulated_arm import EPISODE, RESET
+from robolearn.real.settings import Settings
 from robolearn.schema import Schema
 
 ANSWER_TIMEOUT = 10.0  # s for a simulated arm to begin an episode
@@ -119,7 +122,7 @@ class RosArmEnv(ArmEnv):
             simulation = SimulatedScene(self._link, buttons) if simulated else None
             takeover = Takeover(self._link, action_space)
             operator = Operator(self._link, confirm=confirm)
-            self._link.button("stop", self.stop)
+            self._link.button("stop", lambda: outcome(self.stop(), STOP_TIMEOUT))
             super().__init__(
                 robot=self._link.robot,
                 scene=simulation or operator,
@@ -134,6 +137,7 @@ class RosArmEnv(ArmEnv):
             )
             stack.callback(super().close)
             self._link.connect()
+            self._link.robot.watch_rivals(lambda: self.stop(RIVAL))
             self._opened = stack.pop_all()
 
     def close(self) -> None:

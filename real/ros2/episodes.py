@@ -13,11 +13,11 @@ from typing import Any, Self
 
 from robolearn.errors import UserError
 from robolearn.real.bundle import load_bundle
-from robolearn.real.controller import Settings
 from robolearn.real.ros2.availability import require_rclpy
 from robolearn.real.ros2.domain import choose_domain
 from robolearn.real.ros2.processes import Child, shared_memory_of, sweep
 from robolearn.real.ros2.simulated_arm import COMMANDS, EPISODE, RESET
+from robolearn.real.settings import Settings
 from robolearn.real.statistics import summarise, write_json
 
 Result = dict[str, Any]

@@ -58,12 +58,12 @@ class Link:
                 raise UserError(f"waited {timeout:.0f} s in vain for {what}: see that the arm's driver runs")
             time.sleep(0.01)
 
-    def button(self, name: str, pressed: Callable[[], None]) -> None:
-        """Offer a Trigger service that calls `pressed`."""
+    def button(self, name: str, pressed: Callable[[], str | None]) -> None:
+        """Offer a Trigger service that calls `pressed`, which may say why it failed."""
 
         def answer(_: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
-            pressed()
-            response.success = True
+            response.message = pressed() or ""
+            response.success = not response.message
             return response
 
         self.node.create_service(Trigger, f"~/{name}", answer)

@@ -7,13 +7,14 @@ import signal
 import threading
 import time
 from collections.abc import Mapping
-from concurrent.futures import Future
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+from rcl_interfaces.msg import FloatingPointRange, ParameterDescriptor
+from rclpy.exceptions import ParameterException
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
@@ -25,10 +26,13 @@ from robolearn.proprioception import objects_of
 from robolearn.real import control_loop
 from robolearn.real.bundle import Bundle, load_bundle
 from robolearn.real.control_loop import ControlLoop
-from robolearn.real.controller import Controller, Settings
+from robolearn.real.controller import Controller
 from robolearn.real.offer import POSES, offered_schema, pose_topic
 from robolearn.real.realtime import use_fifo
-from robolearn.real.ros2.robot_io import JOINT_STATES, NEWEST, RosRobot
+from robolearn.real.requests import outcome
+from robolearn.real.ros2.policy_controller import OPTIONS
+from robolearn.real.ros2.robot_io import JOINT_STATES, NEWEST, RIVAL, RosRobot
+from robolearn.real.settings import Settings
 from robolearn.real.state_machine import Event, State
 from robolearn.real.statistics import percentiles, summarise, write_json
 from robolearn.real.worker import InferenceWorker
@@ -36,7 +40,9 @@ from robolearn.real.worker import InferenceWorker
 NAME = "policy_controller"
 PRIORITY = control_loop.PRIORITY - 10  # of SCHED_FIFO, for callbacks and DDS threads
 STOP_TIMEOUT = 2.0  # s: braking from full speed takes a tenth of it
-OBJECT_GRACE = 3.0  # s after the first joint state to discover the publishers of object poses
+CHANGEABLE = ("instruction",)  # parameters that may be set while the node runs
+LARGEST = 1e6  # value of a rate in Hz or a time in s
+GRACE = 3.0  # s after the first joint state to discover other publishers
 LEVELS = {State.HOLD: DiagnosticStatus.WARN, State.FAULT: DiagnosticStatus.ERROR}
 
 
@@ -61,6 +67,7 @@ class PolicyController:
         node.create_service(Trigger, "~/start", self._on_start)
         node.create_service(Trigger, "~/stop", self._on_stop)
         node.create_timer(1.0, self._diagnose)
+        robot.watch_rivals(lambda: self.controller.request(Event.FAULT, RIVAL))
         self.loop.start()
 
     @property
@@ -71,23 +78,23 @@ class PolicyController:
     def close(self) -> None:
         """Bring the arm to rest, end loop and inference, write the statistics."""
         if self.loop.running:
-            _result(self.controller.request(Event.STOP))
+            outcome(self.controller.request(Event.STOP), STOP_TIMEOUT)
         self.loop.close()
         self.worker.close()
         self._write()
 
     def _on_start(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         if self._robot.rivals > 0:
-            response.message = "another node publishes commands to this arm: end it first"
+            response.message = RIVAL
         else:
             # may be set anew between activations
             self.worker.instruction = self._node.get_parameter("instruction").value or self._bundle.instruction
-            response.message = _result(self.controller.request(Event.START))
+            response.message = outcome(self.controller.request(Event.START), STOP_TIMEOUT)
         response.success = not response.message
         return response
 
     def _on_stop(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
-        response.message = _result(self.controller.request(Event.STOP))
+        response.message = outcome(self.controller.request(Event.STOP), STOP_TIMEOUT)
         response.success = not response.message
         self._write()
         return response
@@ -148,7 +155,7 @@ def run(options: Mapping[str, Any], ros_arguments: list[str]) -> int:
     executor = SingleThreadedExecutor()
     executor.add_node(node)
     try:
-        return _serve(node, executor, _parameters(node, options), ended)
+        return _serve(node, executor, declare(node, options), ended)
     finally:
         executor.shutdown()
         node.destroy_node()
@@ -186,8 +193,23 @@ def _serve(node: Node, executor: SingleThreadedExecutor, options: Mapping[str, A
     return 0
 
 
-def _parameters(node: Node, options: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: node.declare_parameter(name, value).value for name, value in options.items()}
+def declare(node: Node, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Declare a parameter for each option and return their values, which others may have set at the start.
+
+    Raises:
+        UserError: a value is out of range or of another type.
+    """
+    values = {}
+    for name, value in options.items():
+        # read when the node begins, so that setting it later must not seem to work
+        description = ParameterDescriptor(description=OPTIONS[name][1], read_only=name not in CHANGEABLE)
+        if isinstance(value, float):
+            description.floating_point_range = [FloatingPointRange(from_value=0.0, to_value=LARGEST)]
+        try:
+            values[name] = node.declare_parameter(name, value, description).value
+        except ParameterException as error:
+            raise UserError(f"parameter '{name}': {error}") from error
+    return values
 
 
 def _described(path: Path) -> dict[str, Any]:
@@ -201,27 +223,28 @@ def _described(path: Path) -> dict[str, Any]:
 def _observed(
     node: Node, executor: SingleThreadedExecutor, bundle: Bundle, options: Mapping[str, Any], ended: threading.Event
 ) -> dict[str, Any]:
-    """Joint names of the first joint state and the objects whose poses somebody publishes."""
-    seen: list[JointState] = []
-    subscription = node.create_subscription(JointState, JOINT_STATES, seen.append, NEWEST)
+    """Joint names of a joint state, of the one that fits best, and the objects whose poses somebody publishes."""
+    seen: set[tuple[str, ...]] = set()
+    subscription = node.create_subscription(
+        JointState, JOINT_STATES, lambda message: seen.add(tuple(message.name)), NEWEST
+    )
     node.get_logger().info(f"waiting for {JOINT_STATES}")
     limit = time.monotonic() + options["wait"]
     while not seen and not ended.is_set():
         executor.spin_once(timeout_sec=0.1)
         if time.monotonic() > limit:
             raise UserError(f"nobody publishes {JOINT_STATES}: start the arm's driver in the same ROS domain")
+    joints = {*bundle.robot.joint_names, *bundle.robot.gripper_joints}
     wanted = objects_of(bundle.schema[POSES]) if POSES in bundle.schema.features else ()
-    limit = time.monotonic() + OBJECT_GRACE
+    limit = time.monotonic() + GRACE
+    fitting: tuple[str, ...] = ()
     found: list[str] = []
-    while len(found) < len(wanted) and time.monotonic() < limit and not ended.is_set():
-        executor.spin_once(timeout_sec=0.1)
+    while time.monotonic() < limit and not ended.is_set():
+        # a gripper may have a driver of its own
+        fitting = max(seen, key=lambda names: len(joints & set(names)))
         found = [name for name in wanted if node.count_publishers(pose_topic(name)) > 0]
+        if len(found) == len(wanted) and joints <= set(fitting):
+            break
+        executor.spin_once(timeout_sec=0.1)
     node.destroy_subscription(subscription)
-    return {"joints": list(seen[0].name) if seen else [], "objects": found}
-
-
-def _result(future: Future[str]) -> str:
-    try:
-        return future.result(STOP_TIMEOUT)
-    except TimeoutError:
-        return "the control loop did not answer"
+    return {"joints": list(fitting), "objects": found}

@@ -28,7 +28,7 @@ TAKEOVER = 0.2  # s for which a person's message holds
 
 
 class Buttons:
-    """Success and failure as somebody says; see `robolearn.real.arm_env.SuccessSource`."""
+    """Success and failure as somebody says; see `robolearn.real.scene.SuccessSource`."""
 
     def __init__(self, link: Link) -> None:
         """Offer services and listen to the topic."""
@@ -50,7 +50,7 @@ class Buttons:
 
 
 class Takeover:
-    """The newest action of a person, while messages come; see `robolearn.real.arm_env.Takeover`."""
+    """The newest action of a person, while messages come; see `robolearn.real.scene.Takeover`."""
 
     def __init__(self, link: Link, action_space: ActionSpace) -> None:
         """Listen."""
@@ -85,7 +85,7 @@ class Takeover:
 
 
 class Operator:
-    """A person who looks after the arm; see `robolearn.real.arm_env.Scene`."""
+    """A person who looks after the arm; see `robolearn.real.scene.Scene`."""
 
     goes_home = True
 

@@ -9,6 +9,25 @@ import argparse
 import os
 import sys
 
+OPTIONS: dict[str, tuple[str | float, str]] = {
+    "bundle": ("", "folder that `robolearn export` wrote"),
+    "statistics": ("", "JSON file for the loop's statistics, written at each stop"),
+    "robot": (
+        "",
+        'JSON file {"joints": [...], "objects": [...]}: what the drivers publish; by default what is seen on topics',
+    ),
+    "instruction": (
+        "",
+        "what a policy that reads an instruction is told at the next start; by default the bundle's",
+    ),
+    "rate": (250.0, "commands per second"),
+    "stale_after": (0.05, "age in s of an observation: then hold"),
+    "chunk_timeout": (0.5, "s without inference: then hold"),
+    "deadline": (0.02, "s that a control step waits for its action"),
+    "seed": (0, "of the policy's noise"),
+    "wait": (20.0, "s to wait for the robot's topics"),
+}  # default and meaning
+
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the node until SIGINT or SIGTERM; return 0, or 2 after a mistake that the user can mend."""
@@ -30,27 +49,10 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def parser() -> argparse.ArgumentParser:
-    """Options; each is a ROS parameter of the same name too (`--ros-args -p bundle:=FOLDER`)."""
+    """Each of `OPTIONS`, which are ROS parameters of the same name too (`--ros-args -p bundle:=FOLDER`)."""
     result = argparse.ArgumentParser(prog="policy_controller", description="Run a bundle on an arm through ROS 2.")
-    result.add_argument("--bundle", default="", help="folder that `robolearn export` wrote")
-    result.add_argument("--statistics", default="", help="JSON file for the loop's statistics, written at each stop")
-    result.add_argument(
-        "--robot",
-        default="",
-        help='JSON file {"joints": [...], "objects": [...]}: what the drivers '
-        "publish; by default what is seen on the topics",
-    )
-    result.add_argument(
-        "--instruction",
-        default="",
-        help="what a policy that reads an instruction is told at the next start; by default the bundle's",
-    )
-    result.add_argument("--rate", type=float, default=250.0, help="commands per second")
-    result.add_argument("--stale-after", type=float, default=0.05, help="age in s of an observation: then hold")
-    result.add_argument("--chunk-timeout", type=float, default=0.5, help="s without inference: then hold")
-    result.add_argument("--deadline", type=float, default=0.02, help="s that a control step waits for its action")
-    result.add_argument("--seed", type=int, default=0, help="of the policy's noise")
-    result.add_argument("--wait", type=float, default=20.0, help="s to wait for the robot's topics")
+    for name, (default, meaning) in OPTIONS.items():
+        result.add_argument(f"--{name.replace('_', '-')}", type=type(default), default=default, help=meaning)
     return result
 
 

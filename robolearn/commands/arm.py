@@ -37,8 +37,8 @@ class Arm:
             UserError: it does not answer, somebody else commands it, or the task is not one for it.
         """
         from robolearn.action_space import make_action_space
-        from robolearn.real.controller import Settings
         from robolearn.real.ros2.availability import require_rclpy
+        from robolearn.real.settings import Settings
         from robolearn.sim.robots import get_robot
         from robolearn.sim.tasks import make_task
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from robolearn.commands.common import console, progress
+from robolearn.commands.common import claim, console, progress
 from robolearn.config import DeployConfig, DeploymentConfig
 from robolearn.eval.metrics import SuccessRate
 from robolearn.eval.report import Row, print_table
@@ -26,10 +28,12 @@ def deploy(config: DeploymentConfig, *, bundle: Path, first_seed: int, out: Path
     """Run episodes through ROS 2; see `robolearn.real.ros2.episodes.run_episodes` for what comes back.
 
     Raises:
-        UserError: ROS 2 is missing, its domain is busy, or the bundle is of another robot.
+        UserError: ROS 2 is missing, its domain is busy, the bundle is damaged or of another robot, or `out` holds
+            episodes of another bundle or other settings.
     """
-    from robolearn.real.controller import Settings
+    from robolearn.real.bundle import load_bundle
     from robolearn.real.ros2.episodes import run_episodes
+    from robolearn.real.settings import Settings
 
     settings = Settings(
         rate=config.control_rate,
@@ -37,6 +41,9 @@ def deploy(config: DeploymentConfig, *, bundle: Path, first_seed: int, out: Path
         chunk_timeout=config.chunk_timeout,
         deadline=config.inference_deadline,
     )
+    load_bundle(bundle)  # which checks that the manifest stands for all of it
+    checksum = hashlib.sha256((bundle / "manifest.json").read_bytes()).hexdigest()
+    claim(out, {"bundle": checksum, "settings": asdict(settings)})
     with progress("deploy", config.episodes) as advance:
         successes = 0
 

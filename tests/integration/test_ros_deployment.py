@@ -14,11 +14,11 @@ import pytest
 pytest.importorskip("rclpy")
 
 from robolearn.errors import UserError
-from robolearn.real.controller import Settings
 from robolearn.real.ros2 import episodes
 from robolearn.real.ros2.domain import choose_domain, is_busy
 from robolearn.real.ros2.episodes import Session, run_episodes
 from robolearn.real.safety import Limits
+from robolearn.real.settings import Settings
 from robolearn.sim.robots import get_robot
 
 pytestmark = pytest.mark.ros

@@ -4,7 +4,7 @@ import numpy as np
 from test_real_controller import FORWARD, PERIOD, ROBOT, SCHEMA, SPACE, FakeArm
 
 from robolearn.real.arm_env import ArmEnv
-from robolearn.real.controller import Settings
+from robolearn.real.settings import Settings
 
 BACK = np.array((-0.01, 0.0, 0.0, 0.0, 0.02), np.float32)
 STEPS = round(0.05 / PERIOD)  # control periods, give or take one, of a control step

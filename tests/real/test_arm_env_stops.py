@@ -7,6 +7,7 @@ from test_real_controller import FORWARD, HOME, PERIOD, ROBOT, SPACE, FakeArm, r
 
 from robolearn.errors import UserError
 from robolearn.real.homing import HomingSpace
+from robolearn.real.requests import SILENT, outcome
 from robolearn.real.state_machine import State
 
 
@@ -141,7 +142,7 @@ def test_an_arm_that_is_held_on_its_way_home_is_told():
 
     bench = Bench(goes_home=True)
     stuck = Stuck()
-    stuck.pose = HOME + 0.2
+    stuck.pose = HOME + np.array((*[0.2] * 7, 0.0))
     bench.arm = bench.scene.arm = bench.env._controller._robot = stuck
     with pytest.raises(UserError, match="rad from home"):
         bench.env.reset(seed=[0])
@@ -164,6 +165,82 @@ def test_an_arm_that_does_not_know_where_it_is_is_not_at_home():
         bench.env.reset(seed=[0])
     assert bench.scene.seeds == []
     assert np.isfinite(np.stack(lost.sent)).all()
+
+
+def test_a_new_process_does_not_move_an_arm_that_goes_home_before_somebody_is_ready():
+    bench, sent = Bench(goes_home=True), []
+    bench.arm.pose = HOME + np.array((0.4, 0, 0, 0, 0, 0, 0, 0))
+    recover = bench.scene.recover
+    bench.scene.recover = lambda reason: sent.append(len(bench.arm.sent)) or recover(reason)
+    for seed in (3, 4):
+        bench.env.reset(seed=[seed])
+    assert bench.scene.reasons == ["a new process took over"]
+    assert sent == [0]
+
+
+def test_a_gripper_opens_although_the_arm_is_at_home():
+    bench = Bench(goes_home=True)
+    bench.arm.pose[-1] = 0.01
+    bench.env.reset(seed=[3])
+    assert bench.scene.poses[0][-1] > ROBOT.gripper_width - 0.011
+
+
+def test_a_gripper_that_does_not_open_is_told():
+    class Jammed(FakeArm):
+        def write(self, position):
+            super().write(position)
+            self.pose[-1] = 0.01
+
+    bench = Bench(goes_home=True)
+    bench.arm = bench.scene.arm = bench.env._controller._robot = Jammed()
+    with pytest.raises(UserError, match=r"the gripper's width is 0\.0[67]\d m from home"):
+        bench.env.reset(seed=[0])
+
+
+def test_an_arm_does_not_go_on_by_itself_when_its_observations_are_fresh_again():
+    bench = started()
+    bench.step()
+    hiccup(bench)
+    bench.driven.run(40)
+    sent = len(bench.arm.sent)
+    bench.driven.run(100)
+    assert bench.driven.controller.machine.state is State.FAULT
+    assert len(bench.arm.sent) == sent
+    assert bench.step()[3].tolist() == [True]
+
+
+def test_a_stop_while_the_scene_is_arranged_prevents_the_start():
+    bench = Bench()
+    arrange = bench.scene.arrange
+
+    def stopped(seed):
+        if not bench.scene.seeds:
+            bench.env.stop()
+            bench.driven.run(10)
+        arrange(seed)
+
+    bench.scene.arrange = stopped
+    bench.env.reset(seed=[7])
+    assert bench.scene.seeds == [7, 7]
+    assert bench.scene.reasons == ["it was stopped by hand"]
+    assert bench.env._handover._epoch == 1  # it began once
+
+
+def test_a_stop_that_the_control_loop_does_not_answer_is_said():
+    bench = started()
+    assert outcome(bench.env.stop(), 0.0) == SILENT
+    request = bench.env.stop()
+    bench.driven.run(60)
+    assert outcome(request, 0.0) == ""
+
+
+def test_another_node_that_commands_the_arm_is_why_it_stopped():
+    bench = started()
+    bench.step()
+    bench.later(3, lambda: bench.env.stop("another node commands it"))
+    assert bench.step()[3].tolist() == [True]
+    bench.env.reset(seed=[8])
+    assert bench.scene.reasons == ["another node commands it"]
 
 
 def test_closing_rests():

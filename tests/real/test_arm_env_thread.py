@@ -7,7 +7,7 @@ from arm_bench import Button, Scene
 from test_real_controller import FORWARD, SCHEMA, SPACE, FakeArm
 
 from robolearn.real.arm_env import ArmEnv
-from robolearn.real.controller import Settings
+from robolearn.real.settings import Settings
 
 
 def threaded(arm):

@@ -6,8 +6,9 @@ from robolearn.action_space import make_action_space
 from robolearn.errors import UserError
 from robolearn.motion import MotionLimiter
 from robolearn.proprioception import proprioception
-from robolearn.real.controller import Controller, Settings
+from robolearn.real.controller import Controller
 from robolearn.real.safety import Limits
+from robolearn.real.settings import Settings
 from robolearn.real.state_machine import Event, State
 from robolearn.real.worker import Answer
 from robolearn.sim.robots import get_robot

@@ -9,8 +9,8 @@ from pathlib import Path
 import yaml
 
 import robolearn.real.ros2
-from robolearn.real.controller import Settings
 from robolearn.real.ros2.policy_controller import parser
+from robolearn.real.settings import Settings
 
 FOLDER = Path(robolearn.real.ros2.__file__).parent
 

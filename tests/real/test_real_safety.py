@@ -87,10 +87,24 @@ def test_a_target_that_is_not_finite_is_rejected(bad):
     np.testing.assert_allclose(path[-1], path[0])
 
 
-def test_reset_clips_to_the_limits():
-    filtered = SafetyFilter(LIMITS)
-    filtered.reset(np.array((9.0, 0.0, -1.0)))
-    np.testing.assert_allclose(filtered.position, (1.0, 0.0, 0.0))
+@settings(max_examples=30)
+@given(st.lists(st.floats(-0.05, 0.05), min_size=3, max_size=3), st.sampled_from(("lower", "upper")), targets)
+def test_what_begins_outside_comes_in_within_the_limits_of_motion(outside, bound, commands):
+    begin = getattr(LIMITS, bound) + np.array(outside)
+    _, path = run([*commands, *[(0.0, 0.0, 0.04)] * 750], begin)
+    np.testing.assert_array_equal(path[0], begin)
+    velocity = np.diff(path, axis=0, prepend=path[:1]) / DT
+    assert (np.abs(velocity) <= LIMITS.velocity + 1e-9).all()
+    assert (np.abs(np.diff(velocity, axis=0)) / DT <= LIMITS.acceleration * (1 + 1e-9) + 1e-7).all()
+    assert (path >= np.minimum(LIMITS.lower, begin)).all()
+    assert (path <= np.maximum(LIMITS.upper, begin)).all()
+    np.testing.assert_allclose(path[-1], (0.0, 0.0, 0.04), atol=1e-9)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_what_is_not_finite_is_no_place_to_begin(bad):
+    with pytest.raises(ValueError, match="not finite"):
+        SafetyFilter(LIMITS).reset(np.array((0.0, 0.0, bad)))
 
 
 def test_limits_must_be_finite_and_ordered():

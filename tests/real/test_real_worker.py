@@ -13,6 +13,7 @@ from robolearn.errors import UserError
 from robolearn.real import control_loop
 from robolearn.real.bundle import load_bundle
 from robolearn.real.control_loop import ControlLoop
+from robolearn.real.state_machine import Event, State
 from robolearn.real.worker import MAX_IN_FLIGHT, OBSERVE, REQUEST, RESET, InferenceWorker, Server, pack, unpack
 
 ACTION = np.array((0.5, -0.5, 0.0, 1.0, -1.0))
@@ -149,13 +150,20 @@ def test_the_loop_keeps_its_grid_and_reports_a_failure(monkeypatch):
 
     class Counting:
         def __init__(self, fail_at):
-            from robolearn.real.controller import Settings
-            from robolearn.real.state_machine import State, StateMachine
+            from robolearn.real.settings import Settings
+            from robolearn.real.state_machine import StateMachine
             from robolearn.real.statistics import LoopStatistics
 
             self.settings, self.machine, self.statistics = Settings(rate=500.0), StateMachine(), LoopStatistics()
             self.machine.state, self.moving = State.ACTIVE, True
-            self.times, self.fail_at = [], fail_at
+            self.times, self.fail_at, self.braked = [], fail_at, 0
+
+        def fail(self, reason):
+            self.machine.handle(Event.FAULT, reason)
+
+        def brake(self):
+            self.braked += 1
+            self.moving = self.braked < 3
 
         def period(self, now):
             self.times.append(now)
@@ -167,6 +175,7 @@ def test_the_loop_keeps_its_grid_and_reports_a_failure(monkeypatch):
     loop.start()
     wait_for(lambda: not loop.running)
     assert "broken" in loop.failure
+    assert (controller.braked, controller.machine.state) == (3, State.FAULT)
     steps = np.diff(controller.times) / 0.002
     np.testing.assert_allclose(steps, np.round(steps), atol=1e-6)
     assert (np.round(steps) >= 1).all()

@@ -1,0 +1,52 @@
+"""The newest message of a driver and how old it is, by our own clock and by its stamp, as far as that is believed."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+CLOCKS_AGREE = 1.0  # s: a first stamp outside this is from a machine whose clock is not ours
+
+
+class _Kept[T](NamedTuple):
+    value: T
+    stamp: float
+    made: float  # monotonic, s
+
+
+class Newest[T]:
+    """Keeps one message; written by one thread, read by another.
+
+    A stamp of 0 says nothing. Another must be later than the last one, else the driver repeats itself and the message
+    does not count; a stamp that lies far behind is of a driver that began anew. Once stamps have agreed with our clock,
+    all that they say of delays is believed.
+    """
+
+    def __init__(self) -> None:
+        """Start empty."""
+        self._kept: _Kept[T] | None = None
+        self._agrees = False
+
+    def take(self, value: T, *, stamp: float, received: float, wall: float) -> None:
+        """Keep a message, if it is new.
+
+        Args:
+            value: what it says.
+            stamp: when it was made by the driver's clock; s, 0 where that is not said.
+            received: monotonic, s.
+            wall: what our clock said then, s.
+        """
+        last = 0.0 if self._kept is None else self._kept.stamp
+        if stamp and last - CLOCKS_AGREE <= stamp <= last:
+            return
+        delay = wall - stamp if stamp else 0.0
+        self._agrees |= bool(stamp) and abs(delay) < CLOCKS_AGREE
+        self._kept = _Kept(value, stamp, received - max(delay, 0.0) * self._agrees)
+
+    @property
+    def value(self) -> T | None:
+        """What the newest message says, or None before the first."""
+        return None if self._kept is None else self._kept.value
+
+    def age(self, now: float) -> float | None:
+        """Seconds since it was made, as far as that is known, else received; None before the first."""
+        return None if self._kept is None else now - self._kept.made

@@ -1,0 +1,94 @@
+"""The control node beside others: its parameters, a gripper's own driver, somebody else's commands."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("rclpy")
+
+import rclpy
+from rcl_interfaces.msg import ParameterType
+from rclpy.context import Context
+from rclpy.parameter import Parameter
+from rclpy.qos import QoSProfile, ReliabilityPolicy
+from test_ros_deployment import FORWARD, listen, require_within_limits, write_bundle
+
+from robolearn.errors import UserError
+from robolearn.real.ros2.episodes import Session
+from robolearn.real.ros2.node import declare
+from robolearn.real.ros2.policy_controller import OPTIONS
+from robolearn.real.settings import Settings
+
+pytestmark = pytest.mark.ros
+DEFAULTS = {name: default for name, (default, _) in OPTIONS.items()}
+
+
+@pytest.fixture
+def make_node(domain):
+    context, nodes = Context(), []
+    rclpy.init(context=context, domain_id=domain)
+
+    def make(**overrides):
+        given = [Parameter(name, value=value) for name, value in overrides.items()]
+        nodes.append(rclpy.create_node("parameters", context=context, parameter_overrides=given))
+        return nodes[-1]
+
+    yield make
+    for node in nodes:
+        node.destroy_node()
+    context.shutdown()
+
+
+def test_parameters_that_would_have_no_effect_cannot_be_set(make_node):
+    node = make_node()
+    assert declare(node, DEFAULTS) == DEFAULTS
+    (result,) = node.set_parameters([Parameter("stale_after", value=1.0)])
+    assert not result.successful
+    assert node.get_parameter("stale_after").value == DEFAULTS["stale_after"]
+    (result,) = node.set_parameters([Parameter("instruction", value="lift the cube")])
+    assert result.successful
+    for name, (default, meaning) in OPTIONS.items():
+        described = node.describe_parameter(name)
+        assert described.description == meaning
+        assert (described.type == ParameterType.PARAMETER_DOUBLE) == isinstance(default, float)
+        assert len(described.floating_point_range) == isinstance(default, float)
+
+
+@pytest.mark.parametrize("value", [float("inf"), -1.0, "fast", 250])
+def test_a_parameter_out_of_range_or_of_another_type_is_told(make_node, value):
+    with pytest.raises(UserError, match="parameter 'rate'"):
+        declare(make_node(rate=value), DEFAULTS)
+
+
+@pytest.fixture
+def session(domain, tmp_path):
+    bundle = write_bundle(tmp_path / "bundle", action=0.2 * FORWARD)
+    settings = Settings(stale_after=0.5, chunk_timeout=5.0)
+    options = {"plant": "kinematic_plant", "task": "move", "robot": "panda", "domain": domain}
+    with Session(bundle, out=Path(tmp_path), settings=settings, **options) as session:
+        yield session
+
+
+def test_a_gripper_s_own_driver_changes_nothing_and_another_commander_stops_the_arm(session):
+    from sensor_msgs.msg import JointState
+    from std_msgs.msg import Float64MultiArray
+
+    client = session._client
+    sent, states = listen(client)
+    best_effort = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
+    gripper = client._node.create_publisher(JointState, "/joint_states", best_effort)
+    client._wait(lambda: gripper.get_subscription_count() > 0, "the control node")
+    fingers = JointState(name=["panda_finger_joint1", "panda_finger_joint2"], position=[0.03, 0.03])
+    timer = client._node.create_timer(0.01, lambda: gripper.publish(fingers))
+    client.reset(1)
+    client.start()
+    client._wait(lambda: len(sent) > 100, "commands")
+    client._wait(lambda: states and states[-1] == "active", "its state")
+    client._node.destroy_timer(timer)
+    client._node.create_publisher(Float64MultiArray, "/policy_controller/commands", 1)
+    client._wait(lambda: states[-1] == "fault", "the fault")
+    client._wait(lambda: np.array_equal(sent[-1], sent[-2]), "the arm to come to rest")
+    require_within_limits(np.stack(sent))
+    assert client.call("stop") == ""
+    assert "another node publishes commands" in client.call("start")
