@@ -63,8 +63,9 @@ def run(
         rates = ", ".join(f"{name} {SuccessRate.of(o)}" for name, o in result["outcomes"].items())
         progress(f"{i + 1}/{len(chosen)}: {one.task}, seed {one.seed}: {rates} (commit {result['commit']})")
     finished = {one: kept(one) for one in _all_runs()}
-    outcomes = _outcomes({one: result for one, result in finished.items() if result is not None})
-    measures = _measures(outcomes)
+    results = {one: result for one, result in finished.items() if result is not None}
+    outcomes = _outcomes(results)
+    measures = [*_measures(outcomes), Measure("finished_runs", len(results), "1", len(finished))]
     if PLOT.parent.is_dir():
         _plot(outcomes)
     return measures
@@ -80,6 +81,8 @@ def table(result: Result) -> str:
         cells = [_cell(rates.get(f"success.{task}.{name}")) for task in shown]
         if any(cells):
             lines.append(f"| `{name}` | " + " | ".join(cells) + " |")
+    runs = rates["finished_runs"].value
+    lines += ["", f"- {runs:.0f} of {len(_all_runs())} runs are finished"]
     return "\n".join(lines) + "\n\n" + provenance(result) + "\n"
 
 

@@ -38,7 +38,7 @@ def run(config: BenchConfig) -> None:
         command=f"robolearn bench {config.name}",
         commit=commit(),
         machine=machine(),
-        seeds=tuple(module.SEEDS),
+        seeds=tuple(module.SEEDS if config.seeds is None else config.seeds),
         measures=measures,
     )
     result.save(path)
