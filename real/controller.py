@@ -176,7 +176,11 @@ class Controller:
         if gap and self._moving:
             # in the meantime the driver has stopped the arm where the last command said
             self.safety.reset(self.safety.position)
-            self.machine.handle(Event.FAULT, f"the control loop stood still for {gap:.2f} s")
+            reason = f"the control loop stood still for {gap:.2f} s"
+            if gap > self.settings.chunk_timeout:
+                self.machine.handle(Event.FAULT, reason)
+            else:  # as long as inference may be late
+                self._hold(reason)
         news = self._watchdog.check(now, self.machine.state, moving=self._moving)
         if news is None:
             return

@@ -176,12 +176,25 @@ def test_an_arm_is_braked_when_the_control_loop_fails(at_once):
     np.testing.assert_array_equal(bench.arm.sent[-1], bench.arm.sent[-2])
 
 
-def test_a_loop_that_stood_still_is_a_fault_and_does_not_go_on():
+def test_a_loop_that_stood_still_for_a_moment_holds_and_goes_on_from_where_the_arm_is():
     bench = Bench().start().run(60)
+    before = len(bench.arm.sent)
     bench.count += 13  # 52 ms
+    bench.run(1)
+    assert bench.state is State.HOLD
+    assert "the control loop stood still for 0.06 s" in bench.controller.machine.reason
+    np.testing.assert_array_equal(bench.arm.sent[-1], bench.arm.sent[-2])
+    bench.run(60)
+    assert bench.state is State.ACTIVE
+    require_within_limits(bench.arm.sent[before:])  # it came to rest in the gap
+
+
+def test_a_loop_that_stood_still_for_long_is_a_fault_and_does_not_go_on():
+    bench = Bench().start().run(60)
+    bench.count += 150  # 0.6 s
     bench.run(60)
     assert bench.state is State.FAULT
-    assert "the control loop stood still for 0.06 s" in bench.controller.machine.reason
+    assert "the control loop stood still for 0.60 s" in bench.controller.machine.reason
     assert not bench.controller.moving
     np.testing.assert_array_equal(bench.arm.sent[-1], bench.arm.sent[60])
     bench.ask(Event.STOP)

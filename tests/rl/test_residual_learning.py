@@ -49,7 +49,7 @@ def test_it_learns_to_go_where_a_picture_says(tmp_path):
         tmp_path,
         demonstrations=shown,
         units=picture_toy.make_units(),
-        total_steps=2000,
+        total_steps=3200,
         scale=2.0,
         **changes,
     )
