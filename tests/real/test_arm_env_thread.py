@@ -20,7 +20,7 @@ def threaded(arm):
         person=lambda held: None,
         schema=SCHEMA,
         action_space=SPACE,
-        settings=Settings(deadline=0.05),
+        settings=Settings(deadline=0.05, stale_after=60.0),  # a busy machine may keep the thread waiting
         instruction="move",
         stage_names=("move",),
         max_episode_steps=5,
