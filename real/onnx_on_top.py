@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from robolearn.acting import Correction
+from robolearn.acting import Acting
 from robolearn.bundle_format import ON_TOP, on_top_graph
 from robolearn.errors import UserError
 from robolearn.normalize import Normalizer
@@ -59,13 +59,6 @@ class OnnxCorrection:
         action = self._graph(observation, base)
         # where nothing was changed the base's own bits
         return np.where(action == base, base_action, self._action.inverse(action))
-
-
-class Acting(NamedTuple):
-    """Who acts, as `robolearn.acting.ChunkActor` takes it."""
-
-    policy: Policy
-    correction: Correction | None
 
 
 def on_top_of(

@@ -6,7 +6,7 @@ Evaluation, RL and the robot all act through `ChunkActor`, so that they cannot d
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,13 @@ class Correction(Protocol):
 
     def __call__(self, observation: Observation, base_action: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return the action [n, action_dim] to execute, from observation [n, ...] and the base's action."""
+
+
+class Acting(NamedTuple):
+    """Who acts: a policy that plans chunks and, where there is one, what changes its actions at every control step."""
+
+    policy: Policy
+    correction: Correction | None = None
 
 
 class ChunkActor:

@@ -37,6 +37,16 @@ def test_a_result_file_has_the_agreed_form(toy, capsys):
     assert "half" in out.err
 
 
+def test_a_result_says_what_was_asked_for(toy):
+    def run(progress, *, seeds=None, tasks=None):
+        return [Measure("speed.toy", 10.0, "1/s")]
+
+    sys.modules["robolearn.bench.toy"].run = run
+    assert main(["bench", "toy", "seeds=[3]", "tasks=[lift,push]"]) == 0
+    data = json.loads((toy / "benchmarks/results/toy.json").read_text())
+    assert (data["command"], data["seeds"]) == ("robolearn bench toy tasks=[lift,push] seeds=[3]", [3])
+
+
 def test_a_baseline_of_zero_has_no_ratio(toy, capsys):
     sys.modules["robolearn.bench.toy"].run = lambda progress: [Measure("success.toy", 0.9, "1", 0.0)]
     assert main(["bench", "toy"]) == 0

@@ -32,10 +32,11 @@ def run(config: BenchConfig) -> None:
     """
     module = load(config.name)
     path = _destination(config)
-    measures = tuple(module.run(lambda line: print(line, file=sys.stderr, flush=True), **_narrowed(config, module)))
+    given = _narrowed(config, module)
+    measures = tuple(module.run(lambda line: print(line, file=sys.stderr, flush=True), **given))
     result = Result(
         name=config.name,
-        command=f"robolearn bench {config.name}",
+        command=" ".join(("robolearn bench", config.name, *map(_word, given.items()))),
         commit=commit(),
         machine=machine(),
         seeds=tuple(module.SEEDS if config.seeds is None else config.seeds),
@@ -88,6 +89,12 @@ def update_documents() -> list[str]:
     for path, text in filled.items():
         replace_text(path, text)
     return [f"{path}: {', '.join(marked[path])}" for path in filled]
+
+
+def _word(option: tuple[str, Any]) -> str:
+    """An option as it is typed, e.g. seeds=[0,1]."""
+    name, value = option
+    return f"{name}=[{','.join(map(str, value))}]" if isinstance(value, list) else f"{name}={value}"
 
 
 def _narrowed(config: BenchConfig, module: ModuleType) -> dict[str, Any]:

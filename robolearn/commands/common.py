@@ -21,8 +21,8 @@ from robolearn.protocols import Policy, VecEnv
 from robolearn.schema import Schema
 
 if TYPE_CHECKING:
+    from robolearn.acting import Acting
     from robolearn.policies.serving import TorchPolicy
-    from robolearn.rl.interaction import Acting
 
 # seeds of evaluation are none of those of collection and learning, which count up from small numbers or are drawn below
 # the first of these or above 2**32; those that choose when to stop are not those that are reported

@@ -15,7 +15,7 @@ from robolearn.config import ExportConfig, RobotConfig, TaskConfig
 from robolearn.language import TASK
 
 if TYPE_CHECKING:
-    from robolearn.rl.interaction import Acting
+    from robolearn.acting import Acting
 
 TOLERANCE = 1e-4  # largest difference between policy and bundle, as a share of the action's half range
 SAMPLES = 64

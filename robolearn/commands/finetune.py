@@ -41,10 +41,10 @@ from robolearn.errors import UserError
 from robolearn.launch.launcher import Launcher
 
 if TYPE_CHECKING:
+    from robolearn.acting import Acting
     from robolearn.data.replay import Trajectory
     from robolearn.policies.serving import TorchPolicy
     from robolearn.protocols import VecEnv
-    from robolearn.rl.interaction import Acting
     from robolearn.rl.online import Algorithm, Trainer
     from robolearn.rl.units import Units
     from robolearn.schema import Schema

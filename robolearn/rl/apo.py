@@ -27,12 +27,13 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.functional import logsigmoid
 
+from robolearn.acting import Acting
 from robolearn.config import APOConfig
 from robolearn.data.replay import Trajectory
 from robolearn.errors import UserError
 from robolearn.rl.chunks import arrays
 from robolearn.rl.experience import Batch, Experience
-from robolearn.rl.interaction import INTERVENTION, Acting
+from robolearn.rl.interaction import INTERVENTION
 from robolearn.rl.networks import descend
 from robolearn.rl.online import Clock
 from robolearn.rl.reads import observation

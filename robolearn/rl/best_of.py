@@ -11,11 +11,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from robolearn.acting import Acting
 from robolearn.config import ChunkedTDConfig, ValueGuidedConfig
 from robolearn.on_top import BestOf
 from robolearn.protocols import Observation, Policy
 from robolearn.rl.chunks import chunk_size, noise_shape_of, values_of
-from robolearn.rl.interaction import Acting
 from robolearn.rl.networks import EnsembleMLP
 from robolearn.rl.observer import Observer, newest
 from robolearn.rl.refinement import Rebuilt, save_refinement

@@ -16,13 +16,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from robolearn.acting import Acting
 from robolearn.config import ChunkedTDConfig
 from robolearn.data.replay import Trajectory
 from robolearn.protocols import Policy
 from robolearn.rl.best_of import BestOfPolicy, chunk_critic, save_best_of
 from robolearn.rl.chunks import PLANS, chunk_target, least_of_two, with_plans
 from robolearn.rl.experience import Batch, Experience
-from robolearn.rl.interaction import Acting
 from robolearn.rl.networks import descend, follow
 from robolearn.rl.online import Clock
 from robolearn.rl.units import Units

@@ -22,6 +22,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from robolearn.acting import Acting
 from robolearn.config import FQLConfig
 from robolearn.data.replay import Trajectory
 from robolearn.protocols import Observation, Policy
@@ -36,7 +37,6 @@ from robolearn.rl.chunks import (
     with_plans,
 )
 from robolearn.rl.experience import Batch, Experience
-from robolearn.rl.interaction import Acting
 from robolearn.rl.networks import EnsembleMLP, critics, descend, follow, frozen, optimizers
 from robolearn.rl.observer import Observer, newest
 from robolearn.rl.online import Clock

@@ -13,13 +13,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from robolearn.acting import Acting
 from robolearn.protocols import Policy
 from robolearn.rl.best_of import BestOfPolicy, ChunkCritic
 from robolearn.rl.correction import ResidualActor, ResidualCorrection
 from robolearn.rl.fql import OneStepActor, OneStepPolicy
 from robolearn.rl.gaussian import SquashedGaussian
 from robolearn.rl.ibrl import Choice, Proposer
-from robolearn.rl.interaction import Acting
 from robolearn.rl.noise_steering import SteeredPolicy
 from robolearn.rl.observer import Observer
 from robolearn.rl.rlpd import GaussianPolicy

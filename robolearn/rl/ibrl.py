@@ -19,10 +19,11 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
+from robolearn.acting import Acting
 from robolearn.config import IBRLConfig
 from robolearn.protocols import Policy
 from robolearn.rl.experience import Batch, Experience
-from robolearn.rl.interaction import BASE, Acting
+from robolearn.rl.interaction import BASE
 from robolearn.rl.networks import EnsembleMLP, critics, descend, follow, frozen, optimizers
 from robolearn.rl.observer import Observer, tensors
 from robolearn.rl.online import Clock

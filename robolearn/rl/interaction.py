@@ -3,28 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from robolearn.acting import ChunkActor, Correction
+from robolearn.acting import Acting, ChunkActor
 from robolearn.data.replay import Trajectory
 from robolearn.language import TASK
-from robolearn.protocols import Policy, VecEnv
+from robolearn.protocols import VecEnv
 from robolearn.rl.reads import stored
 from robolearn.rl.units import Frames, Units
 
 LEARNING_SEEDS = 1_000_000_000  # worlds that are learned from have seeds below it, those of evaluations above
 BASE = "base"  # the policy's own action at a frame, before any correction
 INTERVENTION = "intervention"  # [T, 1]: 1 at a frame, also of a dataset, at which a person acted, else the policy did
-
-
-class Acting(NamedTuple):
-    """Who acts: a policy that plans chunks and, where there is one, what changes its actions at every control step."""
-
-    policy: Policy
-    correction: Correction | None = None
 
 
 class Interaction:

@@ -28,6 +28,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from robolearn.acting import Acting
 from robolearn.config import NoiseSteeringConfig
 from robolearn.data.replay import Trajectory
 from robolearn.on_top import Steered
@@ -46,7 +47,6 @@ from robolearn.rl.chunks import (
 )
 from robolearn.rl.experience import Batch, Experience
 from robolearn.rl.gaussian import SquashedGaussian, Tempered
-from robolearn.rl.interaction import Acting
 from robolearn.rl.networks import critics, descend, follow, frozen, optimizers
 from robolearn.rl.observer import Observer, newest
 from robolearn.rl.online import Clock

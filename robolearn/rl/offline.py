@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from robolearn.acting import Acting
 from robolearn.config import OfflineConfig
 from robolearn.data.replay import Trajectory
 from robolearn.rl.checkpoint import Learned, load_checkpoint, save_checkpoint
 from robolearn.rl.experience import Experience
-from robolearn.rl.interaction import Acting
 from robolearn.rl.online import Algorithm, Clock, Metrics, completion
 
 

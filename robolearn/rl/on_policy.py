@@ -14,10 +14,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from robolearn.acting import Acting
 from robolearn.config import OnPolicyConfig
 from robolearn.data.replay import Trajectory
 from robolearn.protocols import VecEnv
-from robolearn.rl.interaction import Acting
 from robolearn.rl.networks import EnsembleMLP, descend
 from robolearn.rl.observer import Observer
 from robolearn.rl.online import Learner, Metrics, Trainer
@@ -136,13 +136,9 @@ def learn(algorithm: OnPolicyAlgorithm, rollout: Rollout, config: OnPolicyConfig
                 tuning = bool(told["divergence"] <= config.target_kl)
                 figures |= {"policy_loss": loss.detach(), **told}
             if tuning:
-                _step(algorithm.optimizers["actor"], loss)
+                descend(algorithm.optimizers["actor"], loss)
                 steps += 1
             error = (algorithm.critic(part.frames) - part.value_target).square().mean()
-            _step(algorithm.optimizers["critic"], error)
+            descend(algorithm.optimizers["critic"], error)
             figures["critic_loss"] = error.detach()
     return {key: float(value) for key, value in figures.items()} | {"policy_steps": float(steps)}
-
-
-def _step(optimizer: torch.optim.Optimizer, loss: Tensor) -> None:
-    descend(optimizer, loss)

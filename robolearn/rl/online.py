@@ -15,13 +15,14 @@ import numpy as np
 import torch
 from torch import nn
 
+from robolearn.acting import Acting
 from robolearn.config import AlgoConfig, OffPolicyConfig
 from robolearn.data.journal import Journal, read_journal
 from robolearn.data.replay import Trajectory
 from robolearn.protocols import VecEnv
 from robolearn.rl.checkpoint import Learned, load_checkpoint, save_checkpoint
 from robolearn.rl.experience import Experience
-from robolearn.rl.interaction import Acting, Interaction
+from robolearn.rl.interaction import Interaction
 from robolearn.rl.units import Units
 
 EPISODES = "episodes"

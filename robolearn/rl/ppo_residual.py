@@ -15,10 +15,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from robolearn.acting import Acting
 from robolearn.config import PPOResidualConfig
 from robolearn.protocols import Policy
 from robolearn.rl.correction import ResidualActor, ResidualCorrection, save_residual
-from robolearn.rl.interaction import BASE, Acting
+from robolearn.rl.interaction import BASE
 from robolearn.rl.on_policy import Critic, learn, optimizers
 from robolearn.rl.online import Clock, Metrics
 from robolearn.rl.proximal import clipped_loss, divergence

@@ -14,11 +14,11 @@ from typing import Any, NamedTuple
 from safetensors.torch import save_file
 from torch import nn
 
+from robolearn.acting import Acting
 from robolearn.errors import UserError, nearest
 from robolearn.protocols import Policy
 from robolearn.rl import correction
 from robolearn.rl.correction import load_residual, read_weights
-from robolearn.rl.interaction import Acting
 from robolearn.rl.units import Units
 
 SETTINGS, WEIGHTS = "refinement.json", "refinement.safetensors"

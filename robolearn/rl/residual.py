@@ -16,13 +16,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from robolearn.acting import Acting
 from robolearn.config import ResidualConfig
 from robolearn.errors import UserError, nearest
 from robolearn.protocols import Policy
 from robolearn.rl.chunks import least_of_two
 from robolearn.rl.correction import Exploration, ResidualActor, ResidualCorrection, save_residual
 from robolearn.rl.experience import Batch, Experience
-from robolearn.rl.interaction import BASE, Acting
+from robolearn.rl.interaction import BASE
 from robolearn.rl.networks import critics, descend, follow, frozen, optimizers
 from robolearn.rl.observer import Observer
 from robolearn.rl.online import Clock

@@ -22,12 +22,12 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
+from robolearn.acting import Acting
 from robolearn.config import RLPDConfig
 from robolearn.protocols import Observation, Policy
 from robolearn.rl.chunks import least_of_two
 from robolearn.rl.experience import Batch, Experience
 from robolearn.rl.gaussian import SquashedGaussian, Tempered
-from robolearn.rl.interaction import Acting
 from robolearn.rl.networks import critics, descend, follow, frozen, optimizers
 from robolearn.rl.observer import Observer, newest
 from robolearn.rl.online import Clock

@@ -13,12 +13,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from robolearn.acting import ChunkActor
+from robolearn.acting import Acting, ChunkActor
 from robolearn.config import PPOConfig
 from robolearn.errors import UserError
 from robolearn.language import TASK
 from robolearn.protocols import VecEnv
-from robolearn.rl.interaction import LEARNING_SEEDS, Acting
+from robolearn.rl.interaction import LEARNING_SEEDS
 from robolearn.rl.teacher import Observation, Units
 
 

@@ -12,10 +12,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from robolearn.acting import Acting
 from robolearn.config import OnPolicyConfig
 from robolearn.errors import UserError
 from robolearn.protocols import Observation, Policy
-from robolearn.rl.interaction import Acting
 from robolearn.rl.on_policy import Critic
 from robolearn.rl.online import Clock
 from robolearn.rl.rollouts import Explorer, Rollout

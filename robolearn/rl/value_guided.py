@@ -18,12 +18,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from robolearn.acting import Acting
 from robolearn.config import ValueGuidedConfig
 from robolearn.protocols import Policy
 from robolearn.rl.best_of import BestOfPolicy, chunk_critic, save_best_of
 from robolearn.rl.chunks import chunk_target, least_of_two, noise_shape_of
 from robolearn.rl.experience import Batch, Experience
-from robolearn.rl.interaction import Acting
 from robolearn.rl.networks import EnsembleMLP, descend, follow
 from robolearn.rl.online import Clock
 from robolearn.rl.units import Units

@@ -3,12 +3,11 @@
 import numpy as np
 import pytest
 import torch
-from test_export_policies import CAMERA, ROBOT, SIZE, STATE, make
+from test_export_policies import CAMERA, SIZE, STATE, export, make
 
-from robolearn.acting import ChunkActor
-from robolearn.commands.export import graphs_of
+from robolearn.acting import Acting, ChunkActor
 from robolearn.errors import UserError
-from robolearn.export.bundle import check_parity, export_bundle
+from robolearn.export.bundle import check_parity
 from robolearn.protocols import Policy
 from robolearn.real.bundle import load_bundle
 from robolearn.rl.best_of import BestOfPolicy, ChunkCritic
@@ -17,7 +16,6 @@ from robolearn.rl.correction import ResidualActor, ResidualCorrection
 from robolearn.rl.fql import OneStepActor, OneStepPolicy
 from robolearn.rl.gaussian import SquashedGaussian
 from robolearn.rl.ibrl import Choice, Proposer
-from robolearn.rl.interaction import Acting
 from robolearn.rl.noise_steering import SteeredPolicy
 from robolearn.rl.observer import Observer
 from robolearn.rl.rlpd import GaussianPolicy
@@ -76,19 +74,7 @@ def shaken(module):
 
 
 def bundled(path, base, acting):
-    return load_bundle(
-        export_bundle(
-            path,
-            schema=base.schema,
-            robot=ROBOT,
-            action_space="ee_delta",
-            statistics=base.statistics,
-            task={"name": "lift", "instruction": "lift", "max_episode_steps": 80, "stage_names": ["reach"]},
-            **graphs_of(base, acting),
-            config_yaml="",
-            provenance={},
-        )
-    )
+    return load_bundle(export(path, base, acting))
 
 
 def seen(policy, *lead):

@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 import torch
 
+from robolearn.acting import Acting
 from robolearn.action_space import make_action_space
+from robolearn.commands.export import graphs_of
 from robolearn.errors import UserError
 from robolearn.export.bundle import check_parity, export_bundle
 from robolearn.policies.diffusion.modeling_diffusion import build as build_diffusion
@@ -78,8 +80,8 @@ def make(case, **settings):
     return TorchPolicy(model, schema, STATISTICS)
 
 
-def export(path, policy):
-    encoder, denoiser = policy.graphs()
+def export(path, policy, acting=None):
+    """Write the bundle of a policy, or of who acts on top of it."""
     return export_bundle(
         path,
         schema=policy.schema,
@@ -87,10 +89,7 @@ def export(path, policy):
         action_space="ee_delta",
         statistics=policy.statistics,
         task={"name": "lift", "instruction": "lift", "max_episode_steps": 80, "stage_names": ["reach"]},
-        policy=policy.describe(),
-        encoder=encoder,
-        denoiser=denoiser,
-        on_top=None,
+        **graphs_of(policy, Acting(policy) if acting is None else acting),
         config_yaml="",
         provenance={},
     )

@@ -4,11 +4,10 @@ import numpy as np
 import torch
 from rl_toy import TINY, Point, demonstrations, make_units
 
-from robolearn.acting import ChunkActor
+from robolearn.acting import Acting, ChunkActor
 from robolearn.compose import build, compose
 from robolearn.eval.rollout import run_episodes
 from robolearn.rl.experience import Batch, relabelled
-from robolearn.rl.interaction import Acting
 from robolearn.rl.online import Local, OnlineTrainer, completion
 from robolearn.schema import ActionChunk
 

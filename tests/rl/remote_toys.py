@@ -15,12 +15,11 @@ import torch
 from rl_toy import Biased, Point, Scripted, Telltale, demonstrations, make_config, make_units
 from torch import nn
 
-from robolearn.acting import ChunkActor
+from robolearn.acting import Acting, ChunkActor
 from robolearn.config import OffPolicyConfig
 from robolearn.errors import UserError
 from robolearn.eval.rollout import run_episodes
 from robolearn.rl.experience import relabelled
-from robolearn.rl.interaction import Acting
 from robolearn.rl.online import Clock, OnlineTrainer
 from robolearn.rl.residual import Residual
 

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rl_toy import Point, demonstrations, make_units
 
+from robolearn.acting import Acting
 from robolearn.data.replay import Replay
 from robolearn.errors import UserError
 from robolearn.rl import chunks
@@ -22,7 +23,7 @@ from robolearn.rl.chunks import (
     with_plans,
 )
 from robolearn.rl.experience import relabelled
-from robolearn.rl.interaction import Acting, Interaction
+from robolearn.rl.interaction import Interaction
 from robolearn.rl.networks import EnsembleMLP
 from robolearn.rl.reads import HISTORY
 

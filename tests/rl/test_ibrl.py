@@ -6,8 +6,8 @@ import torch
 from rl_toy import Biased, make_units
 from step_toy import ACT, UNITS, actions, constant, learn, make_batch, make_config, make_learner, reread, success_rate
 
+from robolearn.acting import Acting
 from robolearn.rl.ibrl import IBRL, Choice, Exploring
-from robolearn.rl.interaction import Acting
 
 
 def make(**changes):

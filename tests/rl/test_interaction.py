@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from rl_toy import Biased, Point, Scripted, Telltale, make_units, tell, told
 
+from robolearn.acting import Acting
 from robolearn.commands.common import REPORT_SEED, SELECT_SEED
-from robolearn.rl.interaction import BASE, INTERVENTION, LEARNING_SEEDS, Acting, Interaction
+from robolearn.rl.interaction import BASE, INTERVENTION, LEARNING_SEEDS, Interaction
 from robolearn.rl.units import VECTOR
 
 BOUND = 2.0  # of the scripted worlds' actions; normalised ones are in units of it

@@ -10,10 +10,10 @@ from on_policy_toy import Training, make_algorithm, make_config, make_policy, sh
 from picture_toy import CAMERA, Blind, Signpost
 from rl_toy import Point, Scripted, Telltale, make_units, told
 
+from robolearn.acting import Acting
 from robolearn.errors import UserError
 from robolearn.policies.flow.modeling_flow import build as build_flow
 from robolearn.policies.serving import TorchPolicy
-from robolearn.rl.interaction import Acting
 from robolearn.rl.on_policy import OnPolicyTrainer
 from robolearn.rl.ppo_residual import PPOResidual
 from robolearn.rl.reinflow import ReinFlow

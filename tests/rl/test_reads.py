@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 from rl_toy import Scripted, make_units
 
+from robolearn.acting import Acting
 from robolearn.data.journal import Journal, read_journal
 from robolearn.language import TASK
 from robolearn.rl.experience import Experience, relabelled
-from robolearn.rl.interaction import Acting, Interaction
+from robolearn.rl.interaction import Interaction
 from robolearn.rl.reads import HISTORY, observation, stored
 from robolearn.schema import ActionChunk, Feature, Schema
 

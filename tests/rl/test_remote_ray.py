@@ -13,10 +13,10 @@ import pytest
 from remote_toys import Broken, Still, begins, learn, rate
 from rl_toy import Biased, Telltale
 
+from robolearn.acting import Acting
 from robolearn.cli import main
 from robolearn.errors import UserError
 from robolearn.launch.on_ray import connected
-from robolearn.rl.interaction import Acting
 from robolearn.rl.online import EPISODES, read_journal
 from robolearn.rl.remote import RemoteActors
 

@@ -6,10 +6,9 @@ import torch
 from rl_toy import Biased, Point, Scripted, Telltale, told
 from test_ppo import ResettingPoint, make_config, make_rollout, success_of, train
 
-from robolearn.acting import ChunkActor
+from robolearn.acting import Acting, ChunkActor
 from robolearn.errors import UserError
 from robolearn.eval.rollout import run_episodes
-from robolearn.rl.interaction import Acting
 from robolearn.rl.ppo import PPOLearner, Rollout, imitation_loss
 from robolearn.rl.rpd import Adviser, imitation_weight
 from robolearn.rl.teaching import TeacherTrainer

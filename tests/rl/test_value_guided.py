@@ -5,9 +5,10 @@ import torch
 from chunk_toy import Forked, Silent, batch_of, chunk_config, constant, success_of
 from rl_toy import Point, make_units
 
+from robolearn.acting import Acting
 from robolearn.errors import UserError
 from robolearn.rl.best_of import BestOfPolicy
-from robolearn.rl.interaction import Acting, Interaction
+from robolearn.rl.interaction import Interaction
 from robolearn.rl.offline import OfflineTrainer
 from robolearn.rl.value_guided import ValueGuided
 
