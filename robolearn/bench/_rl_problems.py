@@ -46,6 +46,7 @@ class Problem:
         common: options of all rows.
         num_seeds: seeds of every task.
         others: bases, by algorithm, of those that cannot begin with the one of the rest.
+        outside: options, by algorithm, of those that another library brings.
     """
 
     title: str
@@ -56,6 +57,7 @@ class Problem:
     common: tuple[str, ...] = ()
     num_seeds: int = 3
     others: Mapping[str, Base] = field(default_factory=dict)
+    outside: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
 ASSEMBLY, BOX_CLOSE = "metaworld_assembly", "metaworld_box_close"
@@ -77,6 +79,17 @@ SIZES = (
 )
 # published: an update of the actor for each step and four of ten critics; of these `SIZES` leaves half an update each
 RESFIT = ("algo=resfit", "algo.actor_every=1")
+# Stable-Baselines3's arguments; batches and updates per control step as `SIZES` has them
+SAC_HER = {
+    "learning_rate": 1e-3,
+    "gamma": 0.95,
+    "tau": 0.05,
+    "batch_size": 256,
+    "learning_starts": 1000,
+    "steps_per_update": 2,
+    "hidden": (256, 256, 256),
+    "n_sampled_goal": 4,
+}
 PROBLEMS: dict[str, Problem] = {
     "P1": Problem(
         title="residual RL from ten noisy demonstrations, Meta-World",
@@ -131,6 +144,16 @@ PROBLEMS: dict[str, Problem] = {
         common=SIZES,
         num_seeds=1,
         algorithms={"residual": ("algo=residual",), "rlpd": ("algo=rlpd",)},
+    ),
+    "P5": Problem(
+        title="residual RL from noisy demonstrations beside hindsight goals, Gymnasium-Robotics",
+        bases={"fetch_pick_and_place": Base(20, 0.3)},
+        budget=100_000,
+        every=10_000,
+        common=SIZES,
+        num_seeds=1,
+        algorithms={"residual": ("algo=residual",), "rlpd": ("algo=rlpd",), "sac_her": ()},
+        outside={"sac_her": SAC_HER},
     ),
     "P2": Problem(
         title="residual RL on bases that seldom succeed, Meta-World",
@@ -202,6 +225,11 @@ class Run(NamedTuple):
         )
 
     @property
+    def outside(self) -> Mapping[str, Any] | None:
+        """Options of an algorithm of another library; None for our own."""
+        return PROBLEMS[self.problem].outside.get(self.algorithm)
+
+    @property
     def base(self) -> Base:
         """The policy that it begins with."""
         problem = PROBLEMS[self.problem]
@@ -211,6 +239,8 @@ class Run(NamedTuple):
     def settings(self) -> dict[str, Any]:
         """What its result depends on."""
         base = {**asdict(self.base), "words": list(self.base.words)}
+        if self.outside is not None:
+            return {"task": self.task, "seed": self.seed, "budget": self.budget, "algo": self.outside, "base": base}
         return {"words": list(self.words), "algo": _composed(self.words), "base": base}
 
 

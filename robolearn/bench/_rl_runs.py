@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from robolearn.acting import ChunkActor
 from robolearn.bench._pool import kept
-from robolearn.bench._rl_problems import EPISODES, OUT, Base, Run
+from robolearn.bench._rl_judge import successes, time_actions, worlds
+from robolearn.bench._rl_problems import EPISODES, OUT, PROBLEMS, Base, Run
 from robolearn.bench._verbs import collect, finetune, told_to, train
 from robolearn.commands.common import REPORT_SEED, SELECT_SEED
 from robolearn.protocols import VecEnv
 
 FIRST = (REPORT_SEED, SELECT_SEED)
-TIMED_STEPS = 100
 TRAINING = "training"  # folder of what is trained, in that of a base or a run
 
 
@@ -67,66 +65,29 @@ def finish(one: Run) -> tuple[Run, dict[str, Any]]:
     base = read_result(folder_of(one.task, one.base) / "base.json")
     claim(one.folder, {"base": one.settings["base"], "algorithm": one.algorithm})
     with told_to(one.folder / "log.txt"):
-        curve = _finetune(one)
-        outcomes = judge(one.task, one.folder / TRAINING)
-        latency = act_ms(one.task, one.folder / TRAINING)
-    result = {
-        "settings": one.settings,
-        "commit": commit(),
-        "base": base,
-        "curve": curve,
-        "act_ms": latency,
-        "outcomes": outcomes,
-    }
+        found = _finetune(one) if one.outside is None else _learn_outside(one, one.outside)
+    result = {"settings": one.settings, "commit": commit(), "base": base, **found}
     save_result(one.record, result)
     return one, result
 
 
 def judge(task: str, checkpoint: Path, *, first_seed: int = REPORT_SEED, candidates: int | None = None) -> list[bool]:
     """Successes of a checkpoint, by default on seeds that neither training nor the choice of weights saw."""
-    from robolearn.commands.common import evaluate
-
-    with _acting(task, checkpoint, candidates=candidates) as (env, actor):
-        episodes = evaluate(env, actor, first_seed=first_seed, episodes=EPISODES)
-    return [episode.success for episode in episodes]
+    with worlds(task) as env:
+        return successes(env, _actor(env, checkpoint, candidates), first_seed=first_seed)
 
 
 def act_ms(task: str, checkpoint: Path, *, candidates: int | None = None) -> dict[str, float]:
-    """How long an action takes in one world, in ms: mean, and the 99th percentile, where a chunk is planned."""
-    import numpy as np
-
-    from robolearn.language import TASK
-
-    with _acting(task, checkpoint, num_envs=1, candidates=candidates) as (env, actor):
-        times = []
-        actor.reset([0])
-        observation, _ = env.reset(seed=REPORT_SEED)
-        for _ in range(min(TIMED_STEPS, env.max_episode_steps)):
-            start = time.perf_counter()
-            action = actor.act({**observation, TASK: np.array(env.instructions)})
-            times.append(1e3 * (time.perf_counter() - start))
-            observation, _, terminated, truncated, _ = env.step(action)
-            if terminated[0] or truncated[0]:
-                break
-    return {"mean": float(np.mean(times)), "p99": float(np.quantile(times, 0.99))}
+    """How long an action of a checkpoint takes; see `robolearn.bench._rl_judge.time_actions`."""
+    with worlds(task, num_envs=1) as env:
+        return time_actions(env, _actor(env, checkpoint, candidates))
 
 
-@contextmanager
-def _acting(
-    task: str, checkpoint: Path, *, num_envs: int | None = None, candidates: int | None = None
-) -> Iterator[tuple[VecEnv, ChunkActor]]:
-    """Worlds of a task and who acts in them."""
+def _actor(env: VecEnv, checkpoint: Path, candidates: int | None) -> ChunkActor:
     from robolearn.commands.common import load_checkpoint, policy_actor
-    from robolearn.commands.worlds import make_any_env
-    from robolearn.compose import build, compose
 
-    config = build("eval", compose("eval", [f"task={task}", "env.threads=1", "checkpoint=none"]))
-    env = make_any_env(config.task, config.robot, config.env, num_envs=num_envs)
-    try:
-        policy, correction = load_checkpoint(checkpoint, env.schema, candidates=candidates)
-        yield env, policy_actor(env, policy, correction)
-    finally:
-        env.close()
+    policy, correction = load_checkpoint(checkpoint, env.schema, candidates=candidates)
+    return policy_actor(env, policy, correction)
 
 
 def _demonstrate(task: str, base: Base) -> int:
@@ -143,11 +104,26 @@ def _train(task: str, base: Base) -> None:
     train(words, dataset=demonstrations_of(task, base), seed=0, out=folder_of(task, base) / TRAINING)
 
 
-def _finetune(one: Run) -> list[dict[str, float]]:
-    return finetune(
+def _finetune(one: Run) -> dict[str, Any]:
+    out = one.folder / TRAINING
+    curve = finetune(
         one.words,
         checkpoint=folder_of(one.task, one.base) / TRAINING,
         dataset=demonstrations_of(one.task, one.base),
         seed=one.seed,
-        out=one.folder / TRAINING,
+        out=out,
+    )
+    return {"curve": curve, "outcomes": judge(one.task, out), "act_ms": act_ms(one.task, out)}
+
+
+def _learn_outside(one: Run, options: Mapping[str, Any]) -> dict[str, Any]:
+    from robolearn.bench import _sac_her
+
+    return _sac_her.learn(
+        one.task,
+        options,
+        dataset=demonstrations_of(one.task, one.base),
+        budget=one.budget,
+        every=PROBLEMS[one.problem].every,
+        seed=one.seed,
     )

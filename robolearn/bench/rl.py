@@ -26,7 +26,7 @@ def run(
     tasks: Sequence[str] | None = None,
     seeds: Sequence[int] | None = None,
     algorithms: Sequence[str] | None = None,
-    budget: int | None = None,
+    steps: int | None = None,
 ) -> list[Measure]:
     """Fine-tune the same base policy of each task with each algorithm, two runs at a time on one thread each.
 
@@ -41,19 +41,19 @@ def run(
         tasks: only these.
         seeds: only these.
         algorithms: only these.
-        budget: control steps of a run instead of the problem's.
+        steps: control steps of a run instead of the problem's.
 
     Raises:
         UserError: an unknown name, or a run that was begun with other settings.
     """
-    chosen = _chosen(only, tasks, seeds, algorithms, budget)
+    chosen = _chosen(only, tasks, seeds, algorithms, steps)
     for task, base in dict.fromkeys((one.task, one.base) for one in chosen if kept(one) is None):
         known = prepare(task, base)
         progress(f"{task}: {base.name} {known['success']:.2f} from {base.demonstrations} demonstrations")
     for i, (one, result) in enumerate(finish_all(chosen, finish)):
         rate = SuccessRate.of(result["outcomes"])
         progress(f"{i + 1}/{len(chosen)}: {one.problem}, {one.task}, {one.algorithm}, seed {one.seed}: {rate}")
-    everything = {one: kept(one) for problem in PROBLEMS for one in runs_of(problem, budget=budget)}
+    everything = {one: kept(one) for problem in PROBLEMS for one in runs_of(problem, budget=steps)}
     finished: Results = {one: result for one, result in everything.items() if result is not None}
     if PLOTS.is_dir():
         _plot(finished)

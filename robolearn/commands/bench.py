@@ -20,7 +20,7 @@ from robolearn.eval.results import Result, number, readme_table, replace_text
 RESULTS = Path("benchmarks/results")
 README = Path("README.md")
 DOCUMENTS = (README, Path("docs/benchmarks.md"))  # that quote result files
-NARROWING = ("tasks", "seeds", "policies", "only", "algorithms", "budget")  # options that only some benchmarks have
+NARROWING = ("tasks", "seeds", "policies", "only", "algorithms", "steps")  # options that only some benchmarks have
 MARKED = re.compile(r"(<!-- bench:(?P<name>[\w-]+) -->\n).*?(<!-- /bench -->)", re.DOTALL)
 
 

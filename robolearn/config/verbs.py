@@ -172,7 +172,7 @@ class BenchConfig:
     policies: list[str] | None = option("of `policies`: do these trainings only")
     only: list[str] | None = option("of `rl`: do these problems only, e.g. [P1]")
     algorithms: list[str] | None = option("of `rl`: do these algorithms only")
-    budget: int | None = option("of `rl`: control steps of a run, instead of the problem's", low=1)
+    steps: int | None = option("of `rl`: control steps of a run, instead of the problem's", low=1)
 
 
 @dataclass(kw_only=True)
