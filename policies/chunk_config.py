@@ -249,7 +249,7 @@ class ChunkConfig(PreTrainedConfig):
 
 
 def _input_feature(key: str, feature: Feature) -> PolicyFeature:
-    if feature.dtype in ("image", "video"):
+    if feature.is_picture:
         height, width, channels = feature.shape
         return PolicyFeature(FeatureType.VISUAL, (channels, height, width))  # LeRobot's order
     kind = FeatureType.ENV if key == "observation.environment_state" else FeatureType.STATE

@@ -1,12 +1,14 @@
 """Inference in a process of its own, so that it can never delay the control loop.
 
-Messages are plain bytes over two pipes: a header, then float32 arrays, or the instruction where an activation begins.
+Messages are plain bytes: a header, then arrays of the channels' types, or the instruction where an activation begins
+or a new one is given. `robolearn.real.transport` carries them.
 The newest request wins: what waited while the process was busy is dropped. Later schemes (real-time chunking) add
 fields to `Answer`, not another channel.
 """
 
 from __future__ import annotations
 
+import math
 import multiprocessing
 import os
 import signal
@@ -28,11 +30,12 @@ from robolearn.language import TASK
 from robolearn.protocols import Observation
 from robolearn.real.bundle import Bundle, load_bundle
 from robolearn.real.realtime import use_ordinary
+from robolearn.real.transport import Receiver, Sender, Slots
 from robolearn.schema import Schema
 
 Array = NDArray[np.float32]
 
-RESET, OBSERVE = 0, 1
+RESET, OBSERVE, TELL = 0, 1, 2
 REQUEST = struct.Struct("<iqq")  # kind, epoch, tick or seed
 ANSWER = struct.Struct("<qqd")  # epoch, tick, s of inference
 READY = b"ready"
@@ -62,11 +65,13 @@ class InferenceWorker:
 
     Attributes:
         instruction: what a policy that reads it is told from the next activation on; the bundle's at first.
+        at_once: whether a new instruction counts from the next observation on, and the policy plans anew.
     """
 
     def __init__(self, bundle: Bundle) -> None:
         """Prepare to infer with `bundle`."""
-        self.instruction = bundle.instruction
+        self.instruction, self.at_once = bundle.instruction, False
+        self._told = self.instruction
         self._path, self._schema = bundle.path, bundle.schema
         self._action_dim = bundle.schema.action.shape[0]
         self._epoch = self._sent = self._answered = 0
@@ -78,10 +83,12 @@ class InferenceWorker:
             UserError: if it does not get there.
         """
         context = multiprocessing.get_context("spawn")
-        requests, self._requests = context.Pipe(duplex=False)
+        requests, pipe = context.Pipe(duplex=False)
+        slots = Slots(context, size=REQUEST.size + packed_size(self._schema), count=MAX_IN_FLIGHT)
+        self._requests = Sender(pipe, slots)
         self._answers, answers = context.Pipe(duplex=False)
         self._process = context.Process(
-            target=serve, args=(self._path, requests, answers), name="robolearn-inference", daemon=True
+            target=serve, args=(self._path, requests, slots, answers), name="robolearn-inference", daemon=True
         )
         self._process.start()
         requests.close()
@@ -106,13 +113,17 @@ class InferenceWorker:
     def reset(self, *, epoch: int, seed: int) -> None:
         """Begin an activation: forget the history; noise comes from `seed`. Answers of older epochs are dropped."""
         self._epoch, self._sent, self._answered = epoch, -1, -1
-        self._send(REQUEST.pack(RESET, epoch, seed) + self.instruction.encode())
+        self._told = self.instruction
+        self._send(REQUEST.pack(RESET, epoch, seed) + self._told.encode())
 
     def ask(self, tick: int, observation: Observation) -> bool:
         """Hand over the observation (no batch axis) of a tick; return False if too much is unanswered already."""
         if self._sent - self._answered >= MAX_IN_FLIGHT:
             return False
         self._sent = tick
+        if self.at_once and self.instruction != self._told:
+            self._told = self.instruction
+            self._send(REQUEST.pack(TELL, self._epoch, 0) + self._told.encode())
         self._send(REQUEST.pack(OBSERVE, self._epoch, tick) + pack(self._schema, observation))
         return True
 
@@ -141,23 +152,29 @@ class InferenceWorker:
 
     def _send(self, message: bytes) -> None:
         # a dead process is noticed through `alive`
-        with suppress(BrokenPipeError, OSError):
-            self._requests.send_bytes(message)
+        self._requests.send(message)
 
 
 def pack(schema: Schema, observation: Observation) -> bytes:
-    """Observation channels in the schema's order as float32."""
-    return b"".join(np.ascontiguousarray(observation[key], np.float32).tobytes() for key in schema.observation_keys)
+    """Observation channels in the schema's order, each of its own type: pictures are bytes."""
+    return b"".join(
+        np.ascontiguousarray(observation[key], schema[key].array_dtype).tobytes() for key in schema.observation_keys
+    )
 
 
-def unpack(schema: Schema, data: bytes) -> dict[str, Array]:
+def packed_size(schema: Schema) -> int:
+    """Bytes of what `pack` makes."""
+    return sum(math.prod(schema[key].shape) * schema[key].array_dtype.itemsize for key in schema.observation_keys)
+
+
+def unpack(schema: Schema, data: bytes) -> dict[str, NDArray[Any]]:
     """Arrays [1, *shape] by channel from what `pack` made."""
     arrays, at = {}, 0
     for key in schema.observation_keys:
-        shape = schema[key].shape
-        count = int(np.prod(shape))
-        arrays[key] = np.frombuffer(data, np.float32, count, at).reshape(1, *shape)
-        at += 4 * count
+        shape, dtype = schema[key].shape, schema[key].array_dtype
+        values = np.frombuffer(data, dtype, math.prod(shape), at)
+        arrays[key] = values.reshape(1, *shape)
+        at += values.nbytes
     return arrays
 
 
@@ -174,7 +191,7 @@ class Server:
     def warm_up(self) -> None:
         """Infer once, so that the first real answer is not late."""
         self.actor.reset([0])
-        zeros = {key: np.zeros((1, *self.schema[key].shape), np.float32) for key in self.actor.keys}
+        zeros = unpack(self.schema, bytes(packed_size(self.schema)))
         self.actor.act_chunk(self._told(zeros))
 
     def handle(self, messages: list[bytes]) -> bytes | None:
@@ -186,6 +203,9 @@ class Server:
                 self.actor.reset([number])
                 self.instruction = message[REQUEST.size :].decode()
                 self.epoch, self.tick, newest = epoch, -1, None
+            elif kind == TELL:
+                self.instruction = message[REQUEST.size :].decode()
+                self.actor.replan()
             elif epoch == self.epoch:
                 newest = message
         return None if newest is None else self._infer(newest)
@@ -201,11 +221,11 @@ class Server:
         values = self.actor.act_chunk(observation)[0]
         return ANSWER.pack(epoch, tick, time.perf_counter() - begin) + values.astype(np.float32).tobytes()
 
-    def _told(self, observation: Mapping[str, Array]) -> dict[str, NDArray[Any]]:
+    def _told(self, observation: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
         return {**observation, TASK: np.array([self.instruction])}
 
 
-def serve(path: Path, requests: Connection, answers: Connection) -> None:
+def serve(path: Path, requests: Connection, slots: Slots, answers: Connection) -> None:
     """Run the process until its input ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
     use_ordinary()  # long computations must not keep real-time threads from a core
@@ -215,11 +235,9 @@ def serve(path: Path, requests: Connection, answers: Connection) -> None:
         server = Server(load_bundle(path, verify=False))  # the parent has verified it
         server.warm_up()
         answers.send_bytes(READY)
+        receiver = Receiver(requests, slots)
         while True:
-            messages = [requests.recv_bytes()]
-            while requests.poll():
-                messages.append(requests.recv_bytes())
-            if (answer := server.handle(messages)) is not None:
+            if (answer := server.handle(receiver.waiting())) is not None:
                 answers.send_bytes(answer)
     except (EOFError, BrokenPipeError):
         return

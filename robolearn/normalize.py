@@ -47,7 +47,7 @@ class Normalizer:
         self.transforms: dict[str, Affine] = {}
         self.keys = schema.observation_keys
         for key in self.keys:
-            if schema[key].dtype in ("image", "video"):
+            if schema[key].is_picture:
                 continue
             if key not in statistics:
                 raise UserError(f"the statistics lack channel '{key}': compute them on a dataset that has it")

@@ -58,6 +58,16 @@ class Feature:
             if bound is not None and len(bound) != len(self.names):
                 raise SchemaError(f"{len(self.names)} names but {len(bound)} bounds: {self.names}")
 
+    @property
+    def is_picture(self) -> bool:
+        """Whether it holds RGB pictures."""
+        return self.dtype in ("image", "video")
+
+    @property
+    def array_dtype(self) -> np.dtype[Any]:
+        """Type of its arrays: uint8 for pictures."""
+        return np.dtype("uint8" if self.is_picture else self.dtype)
+
 
 @dataclass(frozen=True)
 class Schema:

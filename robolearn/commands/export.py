@@ -64,7 +64,7 @@ def export(
     policy = load_base(checkpoint, schema)
     acting = load_refinement(policy_folder(checkpoint), policy, Units(policy.normalizer, policy.schema))
     # the robot's own cameras take the pictures
-    plain = [key for key, feature in policy.schema.features.items() if feature.dtype not in ("image", "video")]
+    plain = [key for key, feature in policy.schema.features.items() if not feature.is_picture]
     told = f"task '{task.name}' on robot '{robot.name}'"
     policy.schema.select(plain).require_same(schema.select(plain), what=told)
     export_bundle(

@@ -20,12 +20,12 @@ from PIL import Image
 
 from robolearn.data.reading import Columns, data_files, flat
 from robolearn.errors import UserError
+from robolearn.pictures import Shape, fit
 from robolearn.schema import Feature
 
 if TYPE_CHECKING:
     import av
 
-Shape = tuple[int, ...]
 BLOCK_BYTES = 16 << 20  # of decoded pictures that are handled at once
 TOLERANCE = 0.25  # frames that a picture's time may be off
 
@@ -208,7 +208,7 @@ class Pictures:
     @property
     def dtype(self) -> np.dtype[Any]:
         """uint8 for RGB, else the channel's own."""
-        return np.dtype("uint8" if self.feature.dtype in ("image", "video") else self.feature.dtype)
+        return self.feature.array_dtype
 
     @property
     def frame_bytes(self) -> int:
@@ -243,25 +243,6 @@ class Pictures:
 def resized(shape: Shape, size: tuple[int, int] | None) -> Shape:
     """Return the shape of a picture [height, width, channels] after resizing, if any."""
     return shape if size is None else (*size, shape[-1])
-
-
-def fit(picture: NDArray[Any], shape: Shape) -> NDArray[Any]:
-    """Resize a picture [height, width, channels].
-
-    RGB is averaged over the area that a new pixel covers and interpolated linearly where it grows (Pillow's BILINEAR).
-    Other channels take the nearest pixel: the mean of two depths or ids is neither.
-    """
-    if picture.shape == shape:
-        return picture
-    height, width = shape[:2]
-    if picture.dtype == np.uint8 and picture.shape[-1] == 3:
-        return np.asarray(Image.fromarray(picture).resize((width, height), Image.Resampling.BILINEAR))
-    rows, columns = (_nearest(old, new) for old, new in zip(picture.shape[:2], (height, width), strict=True))
-    return picture[rows[:, None], columns]
-
-
-def _nearest(old: int, new: int) -> NDArray[np.intp]:
-    return ((np.arange(new) + 0.5) * old / new).astype(np.intp)
 
 
 def _ticks(seconds: float, stream: av.VideoStream) -> int:

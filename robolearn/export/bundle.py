@@ -264,7 +264,7 @@ def _export_on_top(folder: Path, kind: str, module: torch.nn.Module, schema: Sch
 
 
 def _example(feature: Feature, *lead: int) -> torch.Tensor:
-    dtype = torch.uint8 if feature.dtype in ("image", "video") else torch.float32
+    dtype = torch.uint8 if feature.is_picture else torch.float32
     return torch.zeros(*lead, *feature.shape, dtype=dtype)
 
 

@@ -148,7 +148,7 @@ def test_a_compressed_picture_is_decoded():
 
 
 def test_depth_is_refused_and_a_short_picture_too():
-    with pytest.raises(UserError, match="'16UC1' cannot be imported"):
+    with pytest.raises(UserError, match="'16UC1' cannot be read"):
         picture(Picture(1, 1, "16UC1", 2, np.zeros(2, np.uint8)))
     with pytest.raises(UserError, match="damaged"):
         picture(Picture(4, 4, "rgb8", 12, np.zeros(40, np.uint8)))

@@ -14,7 +14,18 @@ from robolearn.real import control_loop
 from robolearn.real.bundle import load_bundle
 from robolearn.real.control_loop import ControlLoop
 from robolearn.real.state_machine import Event, State
-from robolearn.real.worker import MAX_IN_FLIGHT, OBSERVE, REQUEST, RESET, InferenceWorker, Server, pack, unpack
+from robolearn.real.worker import (
+    MAX_IN_FLIGHT,
+    OBSERVE,
+    REQUEST,
+    RESET,
+    TELL,
+    InferenceWorker,
+    Server,
+    pack,
+    packed_size,
+    unpack,
+)
 
 ACTION = np.array((0.5, -0.5, 0.0, 1.0, -1.0))
 
@@ -192,3 +203,73 @@ def test_the_run_time_imports_neither_torch_nor_hydra():
     code += "print(sorted({'torch', 'hydra', 'lerobot', 'mujoco'} & set(sys.modules)))"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "[]"
+
+
+def test_a_new_instruction_counts_at_once_only_where_that_is_asked_for(bundle):
+    worker, sent = InferenceWorker(bundle), []
+    worker._send = sent.append
+    for at_once in (False, True):
+        worker.at_once = at_once
+        worker.reset(epoch=1, seed=0)
+        for tick, instruction in enumerate(("lift it", "lift it", "turn it")):
+            worker.instruction = f"{instruction} {at_once}"
+            worker.ask(tick, observation(bundle.schema))
+    kinds = [REQUEST.unpack_from(message)[0] for message in sent]
+    assert kinds == [RESET, OBSERVE, OBSERVE, OBSERVE, RESET, TELL, OBSERVE, OBSERVE, TELL, OBSERVE]
+    assert sent[5][REQUEST.size :] == b"lift it True"
+
+
+def test_a_policy_that_is_told_something_else_plans_anew(bundle):
+    server, told = Server(bundle), []
+    act = server.actor.act_chunk
+    server.actor.act_chunk = lambda seen: told.append(seen["task"].tolist()) or act(seen)
+    data = pack(bundle.schema, observation(bundle.schema))
+    server.handle([REQUEST.pack(RESET, 1, 0) + b"lift"])
+    lengths = []
+    for tick, also in enumerate(([], [], [], [REQUEST.pack(TELL, 1, 0) + b"turn"])):
+        answer = server.handle([*also, REQUEST.pack(OBSERVE, 1, tick) + data])
+        lengths.append((len(answer) - struct.calcsize("<qqd")) // 20)
+    assert told == [["lift"], ["lift"], ["lift"], ["turn"]]
+    assert lengths == [4, 3, 4, 4]  # chunks of 4 with 2 executed: the last would have been second in its chunk
+
+
+def picture_bundle(path, size):
+    return load_bundle(write_bundle(path, camera=size))
+
+
+def test_pictures_are_packed_as_the_bytes_that_they_are(tmp_path):
+    schema = picture_bundle(tmp_path / "b", (32, 48)).schema
+    seen = observation(schema, 0.5) | {"observation.images.wrist": np.arange(32 * 48 * 3).reshape(32, 48, 3) % 256}
+    data = pack(schema, seen)
+    assert len(data) == packed_size(schema) == 4 * (17 + 9) + 32 * 48 * 3
+    restored = unpack(schema, data)
+    assert restored["observation.images.wrist"].dtype == np.uint8
+    assert restored["observation.state"].dtype == np.float32
+    for key, array in restored.items():
+        np.testing.assert_array_equal(array[0], seen[key])
+
+
+def test_large_pictures_reach_the_other_process_and_a_stopped_one_never_blocks(tmp_path):
+    bundle = picture_bundle(tmp_path / "b", (480, 640))  # 0.9 MB; a pipe holds 64 KiB
+    worker = InferenceWorker(bundle)
+    worker.start()
+    try:
+        worker.reset(epoch=1, seed=0)
+        seen = {key: np.zeros(bundle.schema[key].shape, bundle.schema[key].array_dtype) for key in bundle.schema}
+        seen["observation.images.wrist"][...] = 200
+        worker.ask(0, seen)
+        answer = wait_for(worker.poll)
+        # the toy's goal is the brightness of the picture
+        np.testing.assert_allclose(answer.actions[0, :4] / bundle.schema.action.high[:4], 200 / 255, atol=1e-5)
+        os.kill(worker.pid, signal.SIGSTOP)
+        try:
+            accepted = [worker.ask(tick, seen) for tick in range(1, 100)]
+            worker.reset(epoch=2, seed=0)
+            accepted_anew = [worker.ask(tick, seen) for tick in range(100)]
+        finally:
+            os.kill(worker.pid, signal.SIGCONT)
+        assert sum(accepted) == sum(accepted_anew) == MAX_IN_FLIGHT
+        while wait_for(worker.poll).tick < MAX_IN_FLIGHT - 1:
+            pass
+    finally:
+        worker.close()

@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from robolearn.data.image_sources import fit
 from robolearn.data.importers.bag_contract import BagContract, Source
 from robolearn.data.importers.messages import PICTURES, AbsentError, numbers, picture
 from robolearn.data.importers.resample import SECOND, Times
 from robolearn.errors import UserError, nearest
+from robolearn.pictures import fit
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,6 @@ message's definition.
 
 from __future__ import annotations
 
-import io
 import re
 from collections.abc import Iterator
 from dataclasses import fields, is_dataclass
@@ -17,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from robolearn.errors import UserError, nearest
+from robolearn.pictures import decode_compressed, decode_raw
 
 # what is meant where a contract names no field
 DEFAULT_FIELDS = {
@@ -29,16 +29,6 @@ NAME_FIELDS = ("name", "joint_names")  # of JointState; of JointTrajectory
 COMPRESSED = "sensor_msgs/msg/CompressedImage"
 PICTURES = ("sensor_msgs/msg/Image", COMPRESSED)
 SKIPPED = "header"
-# channels per pixel, and which of them are red, green and blue
-ENCODINGS = {
-    "rgb8": (3, (0, 1, 2)),
-    "bgr8": (3, (2, 1, 0)),
-    "rgba8": (4, (0, 1, 2)),
-    "bgra8": (4, (2, 1, 0)),
-    "8UC3": (3, (2, 1, 0)),
-    "mono8": (1, (0, 0, 0)),
-    "8UC1": (1, (0, 0, 0)),
-}
 
 
 class AbsentError(LookupError):
@@ -127,25 +117,6 @@ def picture(message: Any) -> NDArray[np.uint8]:
         UserError: it cannot be decoded, or is no picture of 8 bits, e.g. depth.
     """
     if message.__msgtype__ == COMPRESSED:
-        return _decompress(message)
-    if message.encoding not in ENCODINGS:
-        raise UserError(
-            f"pictures of encoding '{message.encoding}' cannot be imported; those that can: {', '.join(ENCODINGS)}"
-        )
-    channels, order = ENCODINGS[message.encoding]
-    height, width, step = int(message.height), int(message.width), int(message.step)
-    rows = np.frombuffer(memoryview(message.data), np.uint8)
-    if rows.size < height * step or step < width * channels:
-        raise UserError(f"a picture of {width} x {height} pixels has {rows.size} bytes only: the recording is damaged")
-    pixels = rows[: height * step].reshape(height, step)[:, : width * channels].reshape(height, width, channels)
-    return pixels[..., order]
-
-
-def _decompress(message: Any) -> NDArray[np.uint8]:
-    from PIL import Image, UnidentifiedImageError
-
-    try:
-        with Image.open(io.BytesIO(bytes(message.data))) as image:
-            return np.asarray(image.convert("RGB"))
-    except (UnidentifiedImageError, OSError) as error:
-        raise UserError(f"a compressed picture ('{message.format}') cannot be decoded: {error}") from error
+        return decode_compressed(message.data, what=f"a compressed picture ('{message.format}')")
+    size = {name: int(getattr(message, name)) for name in ("height", "width", "step")}
+    return decode_raw(message.data, encoding=message.encoding, **size)
