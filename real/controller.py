@@ -26,7 +26,7 @@ from robolearn.real.interfaces import Inference, Robot
 from robolearn.real.requests import Requests, settle
 from robolearn.real.safety import Limits, SafetyFilter
 from robolearn.real.settings import Settings
-from robolearn.real.starting import first_command, moved, next_command, refusal
+from robolearn.real.starting import eased, first_command, moved, next_command, refusal
 from robolearn.real.state_machine import Event, State, StateMachine
 from robolearn.real.statistics import LoopStatistics
 from robolearn.real.watchdog import Watchdog
@@ -222,7 +222,8 @@ class Controller:
         if self._step is not None and number <= self._step.number:
             return
         observation, age = self._read()
-        if not all(np.isfinite(values).all() for values in observation.values()):
+        # bytes of pictures always are, and there are many
+        if not all(values.dtype.kind != "f" or np.isfinite(values).all() for values in observation.values()):
             self.machine.handle(Event.FAULT, "the observation is not finite")
             return
         observed = self._clock() - age
@@ -257,7 +258,8 @@ class Controller:
         if not np.isfinite(goal).all():
             self.machine.handle(Event.FAULT, "the policy gave an action that is not finite")
             return
-        step.goal, step.aimed = goal, True
+        step.goal = eased(step.start, goal, elapsed=step.begin - self._begin, ramp=self.settings.ramp)
+        step.aimed = True
 
     # ------------------------------------------------------------ motion
 

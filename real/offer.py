@@ -9,21 +9,25 @@ from robolearn.proprioception import objects_of, poses_feature, state_feature
 from robolearn.real.bundle import Bundle
 from robolearn.schema import Feature, Schema
 
-STATE, POSES = "observation.state", "observation.environment_state"
+STATE, POSES, PICTURES = "observation.state", "observation.environment_state", "observation.images."
 
 
-def offered_schema(bundle: Bundle, *, joints: Collection[str], objects: Collection[str]) -> Schema:
-    """Channels that a robot with these joints and object poses can give to a bundle.
+def offered_schema(
+    bundle: Bundle, *, joints: Collection[str], objects: Collection[str], cameras: Collection[str] = ()
+) -> Schema:
+    """Channels that a robot with these joints, object poses and cameras can give to a bundle.
 
-    Order does not matter: joints and objects are found by name, others are left aside.
+    Order does not matter: joints, objects and cameras are found by name, others are left aside. Pictures of any size
+    are fitted to the bundle's.
 
     Args:
         bundle: what is to run; its robot says which joints belong together.
         joints: names on the robot's joint states, fingers included.
         objects: names whose poses are published.
+        cameras: names whose pictures are published.
 
     Raises:
-        UserError: naming the joint or object that is missing and the channel that needs it.
+        UserError: naming the joint, object or camera that is missing and the channel that needs it.
     """
     robot = bundle.robot
     for name in (*robot.joint_names, *robot.gripper_joints):
@@ -41,10 +45,31 @@ def offered_schema(bundle: Bundle, *, joints: Collection[str], objects: Collecti
                 f"but nobody publishes {pose_topic(missing[0])}; start the perception node or use another bundle"
             )
         features[POSES] = poses_feature(wanted)
+    for camera, key in cameras_of(bundle.schema).items():
+        if camera not in cameras:
+            raise UserError(
+                f"bundle {bundle.path} does not fit this robot: channel '{key}' needs the camera '{camera}', but "
+                "nobody publishes its pictures; start its driver, say where they are (camera_topics) or use another "
+                "bundle"
+            )
+        features[key] = bundle.schema[key]
     features["action"] = bundle.action_space.feature
-    return Schema(features, bundle.schema.fps)
+    # in the bundle's order, which says nothing about the robot; what the robot lacks is missing, not elsewhere
+    order = [key for key in bundle.schema if key in features] + [key for key in features if key not in bundle.schema]
+    return Schema({key: features[key] for key in order}, bundle.schema.fps)
+
+
+def cameras_of(schema: Schema) -> dict[str, str]:
+    """The channel of each camera, by the camera's name."""
+    pictures = [key for key, feature in schema.features.items() if feature.is_picture and key.startswith(PICTURES)]
+    return {key.removeprefix(PICTURES): key for key in pictures}
 
 
 def pose_topic(name: str) -> str:
     """Topic of an object's pose in the base frame."""
     return f"/objects/{name}/pose"
+
+
+def camera_topic(name: str) -> str:
+    """Topic of a camera's pictures, unless something else is said."""
+    return f"/cameras/{name}/image_raw"

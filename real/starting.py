@@ -60,6 +60,18 @@ def first_command(measured: Array, last: Array | None) -> Array:
     return command
 
 
+def eased(start: Array, goal: Array, *, elapsed: float, ramp: float) -> Array:
+    """Goal of a control step [n_joints + 1] that begins at `start`, `elapsed` s after commands began.
+
+    For `ramp` s only a part of each step is made, 3 s^2 - 2 s^3 of it at the share s of that time, so that the arm
+    leaves the measured pose slowly and gathers way smoothly, whatever the policy wants at first. The gripper likewise.
+    """
+    if elapsed >= ramp:
+        return goal
+    share = elapsed / ramp
+    return start + share**2 * (3.0 - 2.0 * share) * (goal - start)
+
+
 def next_command(measured: Array, last: Array) -> Array:
     """Where commands go on after a hold, likewise; the gripper keeps its set-point, and with it what it holds."""
     command = first_command(measured, last)

@@ -74,6 +74,8 @@ def fit(picture: NDArray[Any], shape: Shape) -> NDArray[Any]:
         return picture
     height, width = shape[:2]
     if picture.dtype == np.uint8 and picture.shape[-1] == 3:
+        if picture.strides[-1] < 0:  # of a BGR camera: Pillow would copy it byte by byte
+            return np.ascontiguousarray(fit(picture[..., ::-1], shape)[..., ::-1])
         return np.asarray(Image.fromarray(picture).resize((width, height), Image.Resampling.BILINEAR))
     rows, columns = (_nearest(old, new) for old, new in zip(picture.shape[:2], (height, width), strict=True))
     return picture[rows[:, None], columns]

@@ -41,6 +41,13 @@ def test_raw_pictures_are_not_copied_where_that_is_possible():
     np.testing.assert_array_equal(picture[1, 1], (13, 12, 11))
 
 
+@pytest.mark.parametrize("shape", [(3, 2, 3), (9, 20, 3), (6, 8, 3)])
+def test_colours_keep_their_places_whatever_the_order_in_memory(shape):
+    rgb = np.random.default_rng(0).integers(0, 256, (6, 8, 3), np.uint8)
+    bgr = np.ascontiguousarray(rgb[..., ::-1])
+    np.testing.assert_array_equal(fit(bgr[..., ::-1], shape), fit(rgb, shape))
+
+
 @pytest.mark.parametrize("form", ["JPEG", "PNG"])
 def test_what_is_left_of_a_compressed_picture_cannot_be_decoded(form):
     buffer = io.BytesIO()

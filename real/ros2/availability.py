@@ -11,12 +11,13 @@ from pathlib import Path
 from robolearn.errors import UserError
 
 MODULES = (
-    "rclpy",
+    "rclpy.lifecycle",
     "diagnostic_msgs.msg",
     "geometry_msgs.msg",
     "sensor_msgs.msg",
     "std_msgs.msg",
     "std_srvs.srv",
+    "trajectory_msgs.msg",
 )
 ABSENT = (
     "ROS 2's Python client (rclpy) is not installed: run with `uv run` (it installs the extra `ros`, x86-64 only), "

@@ -2,58 +2,61 @@
 
 from __future__ import annotations
 
-import json
-import signal
 import threading
-import time
 from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-import rclpy
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from rcl_interfaces.msg import FloatingPointRange, ParameterDescriptor
+from rclpy.context import Context
 from rclpy.exceptions import ParameterException
-from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
-from rclpy.signals import SignalHandlerOptions
-from sensor_msgs.msg import JointState
+from rclpy.parameter import Parameter
+from std_msgs.msg import String
 from std_srvs.srv import Trigger
 
 from robolearn.errors import UserError
-from robolearn.proprioception import objects_of
-from robolearn.real import control_loop
 from robolearn.real.bundle import Bundle, load_bundle
 from robolearn.real.control_loop import ControlLoop
 from robolearn.real.controller import Controller
-from robolearn.real.offer import POSES, offered_schema, pose_topic
-from robolearn.real.realtime import use_fifo
+from robolearn.real.offer import cameras_of
 from robolearn.real.requests import outcome
+from robolearn.real.ros2.observing import observe
 from robolearn.real.ros2.policy_controller import OPTIONS
-from robolearn.real.ros2.robot_io import JOINT_STATES, NEWEST, RIVAL, RosRobot
+from robolearn.real.ros2.robot_io import RIVAL, RosRobot
+from robolearn.real.ros2.wiring import Wiring
 from robolearn.real.settings import Settings
 from robolearn.real.state_machine import Event, State
 from robolearn.real.statistics import percentiles, summarise, write_json
 from robolearn.real.worker import InferenceWorker
 
 NAME = "policy_controller"
-PRIORITY = control_loop.PRIORITY - 10  # of SCHED_FIFO, for callbacks and DDS threads
 STOP_TIMEOUT = 2.0  # s: braking from full speed takes a tenth of it
 CHANGEABLE = ("instruction",)  # parameters that may be set while the node runs
 LARGEST = 1e6  # value of a rate in Hz or a time in s
-GRACE = 3.0  # s after the first joint state to discover other publishers
 LEVELS = {State.HOLD: DiagnosticStatus.WARN, State.FAULT: DiagnosticStatus.ERROR}
 
 
 class PolicyController:
     """Joins the robot's topics, the inference process and the control loop."""
 
-    def __init__(self, node: Node, *, bundle: Bundle, robot: RosRobot, settings: Settings, statistics: str) -> None:
-        """Start inference and loop; the arm moves only after `~/start`."""
+    def __init__(
+        self,
+        node: Node,
+        *,
+        bundle: Bundle,
+        robot: RosRobot,
+        settings: Settings,
+        statistics: str,
+        instruction_at_once: bool = False,
+    ) -> None:
+        """Start inference and loop; the arm moves only after `start`. `node` is a `robolearn.real.ros2.managed` one."""
         self._node, self._robot, self._bundle = node, robot, bundle
         self._path = Path(statistics) if statistics else None
         self.worker = InferenceWorker(bundle)
+        self.worker.at_once = instruction_at_once
         self.worker.start()
         self.controller = Controller(
             schema=bundle.schema,
@@ -66,6 +69,7 @@ class PolicyController:
         self._diagnostics = node.create_publisher(DiagnosticArray, "/diagnostics", 10)
         node.create_service(Trigger, "~/start", self._on_start)
         node.create_service(Trigger, "~/stop", self._on_stop)
+        node.create_subscription(String, "~/task_instruction", self._on_instruction, 10)
         node.create_timer(1.0, self._diagnose)
         robot.watch_rivals(lambda: self.controller.request(Event.FAULT, RIVAL))
         self.loop.start()
@@ -83,21 +87,39 @@ class PolicyController:
         self.worker.close()
         self._write()
 
-    def _on_start(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+    def start(self) -> str:
+        """Begin to move; return why not, "" once begun."""
         if self._robot.rivals > 0:
-            response.message = RIVAL
-        else:
-            # may be set anew between activations
-            self.worker.instruction = self._node.get_parameter("instruction").value or self._bundle.instruction
-            response.message = outcome(self.controller.request(Event.START), STOP_TIMEOUT)
+            return RIVAL
+        self._instruct()  # may be set anew between activations
+        return outcome(self.controller.request(Event.START), STOP_TIMEOUT)
+
+    def stop(self) -> str:
+        """Brake to a stop and write the statistics; return why not, "" once at rest."""
+        reason = outcome(self.controller.request(Event.STOP), STOP_TIMEOUT)
+        self._write()
+        return reason
+
+    def _on_start(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        response.message = self._node.activate()
         response.success = not response.message
         return response
 
     def _on_stop(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
-        response.message = outcome(self.controller.request(Event.STOP), STOP_TIMEOUT)
+        response.message = self._node.deactivate()
         response.success = not response.message
-        self._write()
         return response
+
+    def _on_instruction(self, message: String) -> None:
+        if not self._bundle.policy.reads_task:
+            self._node.get_logger().warning("this policy reads no instruction: it does what it was trained for")
+        # the parameter says what holds, whoever has set it
+        self._node.set_parameters([Parameter("instruction", value=message.data)])
+        if self.worker.at_once:
+            self._instruct()
+
+    def _instruct(self) -> None:
+        self.worker.instruction = self._node.get_parameter("instruction").value or self._bundle.instruction
 
     def _write(self) -> None:
         if self._path is None:
@@ -127,6 +149,7 @@ class PolicyController:
             "late_chunks": statistics.late_chunks,
             "holds": statistics.holds,
         }
+        values |= {f"age_{name}_ms": age and round(age * 1e3, 1) for name, age in self._robot.ages().items()}
         status = DiagnosticStatus(
             level=LEVELS.get(state, DiagnosticStatus.OK),
             name=NAME,
@@ -138,59 +161,32 @@ class PolicyController:
         self._diagnostics.publish(message)
 
 
-def run(options: Mapping[str, Any], ros_arguments: list[str]) -> int:
-    """Run the node until SIGINT or SIGTERM; see `policy_controller.parser` for the options.
+def make_controller(
+    node: Node, options: Mapping[str, Any], *, context: Context, ended: threading.Event
+) -> PolicyController:
+    """Load the bundle, check it against what the robot publishes, and start inference and loop.
 
     Raises:
-        UserError: if the bundle is damaged or does not fit the robot.
+        UserError: an option makes no sense, or the bundle is damaged or does not fit the robot.
+        EndedError: `ended` was set while it waited.
     """
-    ended = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: ended.set())
-    # Python's lock is shared: a callback that is preempted while it has it would delay the control loop
-    use_fifo(PRIORITY)
-    # with rclpy's own handlers the context would be gone before the arm has come to rest
-    rclpy.init(args=ros_arguments, signal_handler_options=SignalHandlerOptions.NO)
-    node = rclpy.create_node(NAME)
-    executor = SingleThreadedExecutor()
-    executor.add_node(node)
-    try:
-        return _serve(node, executor, declare(node, options), ended)
-    finally:
-        executor.shutdown()
-        node.destroy_node()
-        rclpy.shutdown()
-
-
-def _serve(node: Node, executor: SingleThreadedExecutor, options: Mapping[str, Any], ended: threading.Event) -> int:
     if not options["bundle"]:
         raise UserError("no bundle: give --bundle FOLDER (the folder that `robolearn export` wrote)")
     settings = Settings(**{field.name: options[field.name] for field in fields(Settings)})
+    wiring = Wiring.parse(options)
     bundle = load_bundle(Path(options["bundle"]))
-    if options["robot"]:
-        offer = _described(Path(options["robot"]))
-    else:
-        offer = _observed(node, executor, bundle, options, ended)
-    if ended.is_set():
-        return 0
-    schema = offered_schema(bundle, joints=offer["joints"], objects=offer["objects"])
-    bundle.require_robot(schema)
-    robot = RosRobot(node, schema=schema, robot=bundle.robot)
-    controller = PolicyController(node, bundle=bundle, robot=robot, settings=settings, statistics=options["statistics"])
-    node.get_logger().info(f"ready to run {bundle.path}: call ~/start")
-    known = ""
-    try:
-        while not ended.is_set() and controller.loop.running:
-            executor.spin_once(timeout_sec=0.1)
-            if controller.condition != known:
-                known = controller.condition
-                node.get_logger().info(known)
-    finally:
-        controller.close()
-    if controller.loop.failure is not None:
-        node.get_logger().fatal(controller.loop.failure)
-        return 1
-    return 0
+    wiring.require_robot(bundle.robot, cameras_of(bundle.schema))
+    wait = options["wait"]
+    schema = observe(bundle, wiring, description=options["robot"], wait=wait, context=context, ended=ended)
+    robot = RosRobot(node, schema=schema, robot=bundle.robot, wiring=wiring, settings=settings)
+    return PolicyController(
+        node,
+        bundle=bundle,
+        robot=robot,
+        settings=settings,
+        statistics=options["statistics"],
+        instruction_at_once=options["instruction_at_once"],
+    )
 
 
 def declare(node: Node, options: Mapping[str, Any]) -> dict[str, Any]:
@@ -210,41 +206,3 @@ def declare(node: Node, options: Mapping[str, Any]) -> dict[str, Any]:
         except ParameterException as error:
             raise UserError(f"parameter '{name}': {error}") from error
     return values
-
-
-def _described(path: Path) -> dict[str, Any]:
-    try:
-        offer = json.loads(path.read_text())
-        return {"joints": list(offer["joints"]), "objects": list(offer["objects"])}
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(f'{path} is no robot description {{"joints": [...], "objects": [...]}}: {error}') from error
-
-
-def _observed(
-    node: Node, executor: SingleThreadedExecutor, bundle: Bundle, options: Mapping[str, Any], ended: threading.Event
-) -> dict[str, Any]:
-    """Joint names of a joint state, of the one that fits best, and the objects whose poses somebody publishes."""
-    seen: set[tuple[str, ...]] = set()
-    subscription = node.create_subscription(
-        JointState, JOINT_STATES, lambda message: seen.add(tuple(message.name)), NEWEST
-    )
-    node.get_logger().info(f"waiting for {JOINT_STATES}")
-    limit = time.monotonic() + options["wait"]
-    while not seen and not ended.is_set():
-        executor.spin_once(timeout_sec=0.1)
-        if time.monotonic() > limit:
-            raise UserError(f"nobody publishes {JOINT_STATES}: start the arm's driver in the same ROS domain")
-    joints = {*bundle.robot.joint_names, *bundle.robot.gripper_joints}
-    wanted = objects_of(bundle.schema[POSES]) if POSES in bundle.schema.features else ()
-    limit = time.monotonic() + GRACE
-    fitting: tuple[str, ...] = ()
-    found: list[str] = []
-    while time.monotonic() < limit and not ended.is_set():
-        # a gripper may have a driver of its own
-        fitting = max(seen, key=lambda names: len(joints & set(names)))
-        found = [name for name in wanted if node.count_publishers(pose_topic(name)) > 0]
-        if len(found) == len(wanted) and joints <= set(fitting):
-            break
-        executor.spin_once(timeout_sec=0.1)
-    node.destroy_subscription(subscription)
-    return {"joints": list(fitting), "objects": found}

@@ -9,22 +9,40 @@ import argparse
 import os
 import sys
 
-OPTIONS: dict[str, tuple[str | float, str]] = {
+OPTIONS: dict[str, tuple[str | float | bool, str]] = {
     "bundle": ("", "folder that `robolearn export` wrote"),
     "statistics": ("", "JSON file for the loop's statistics, written at each stop"),
     "robot": (
         "",
-        'JSON file {"joints": [...], "objects": [...]}: what the drivers publish; by default what is seen on topics',
+        'JSON file {"joints": [...], "objects": [...], "cameras": [...]}: what the drivers publish; by default what is '
+        "seen on topics",
     ),
     "instruction": (
         "",
         "what a policy that reads an instruction is told at the next start; by default the bundle's",
     ),
+    "instruction_at_once": (False, "whether ~/task_instruction counts at once, not from the next start on"),
+    "autostart": (True, "whether the node configures itself, and ends with an error if it cannot"),
+    "output": ("commands", "commands, joint_trajectory, joint_state or twist: what the arm's controller takes"),
+    "command_topic": ("", "topic of the output; by default ~/OUTPUT"),
+    "gripper_topic": (
+        "",
+        "topic of the gripper's width; by default it comes after the joints of `commands`, else ~/gripper_commands",
+    ),
+    "gripper_states": ("", "topic of the gripper's joint states; by default it is in the arm's messages"),
+    "gripper": ("", "JOINT:CLOSED:OPEN, the gripper's joint and its positions; by default finger joints in m"),
+    "joint_names": ("", "OURS=THEIRS,...: joints that the driver names otherwise"),
+    "camera_topics": ("", "CAMERA=TOPIC,...: where pictures are, if not on /cameras/CAMERA/image_raw"),
+    "camera_fit": ("stretch", "stretch or crop: how pictures of other proportions are fitted"),
+    "wrench": ("", "topic of a force-torque sensor (geometry_msgs/WrenchStamped)"),
+    "base_frame": ("base", "frame in which a twist is meant"),
     "rate": (250.0, "commands per second"),
     "stale_after": (0.05, "age in s of an observation: then hold"),
+    "camera_stale_after": (0.2, "age in s of a picture, or of the state of a gripper with its own driver: then hold"),
     "chunk_timeout": (0.5, "s without inference: then hold"),
     "deadline": (0.02, "s that a control step waits for its action"),
     "seed": (0, "of the policy's noise"),
+    "ramp": (0.0, "s after a start or a hold over which the arm gathers way"),
     "wait": (20.0, "s to wait for the robot's topics"),
 }  # default and meaning
 
@@ -40,7 +58,7 @@ def main(arguments: list[str] | None = None) -> int:
         from robolearn.real.ros2.availability import require_rclpy
 
         require_rclpy()
-        from robolearn.real.ros2.node import run
+        from robolearn.real.ros2.managed import run
 
         return run(vars(options), ros_arguments)
     except UserError as error:
@@ -52,8 +70,16 @@ def parser() -> argparse.ArgumentParser:
     """Each of `OPTIONS`, which are ROS parameters of the same name too (`--ros-args -p bundle:=FOLDER`)."""
     result = argparse.ArgumentParser(prog="policy_controller", description="Run a bundle on an arm through ROS 2.")
     for name, (default, meaning) in OPTIONS.items():
-        result.add_argument(f"--{name.replace('_', '-')}", type=type(default), default=default, help=meaning)
+        kind = _truth if isinstance(default, bool) else type(default)
+        result.add_argument(f"--{name.replace('_', '-')}", type=kind, default=default, help=meaning)
     return result
+
+
+def _truth(text: str) -> bool:
+    """Read true or false, as ROS writes them."""
+    if text not in ("true", "false"):
+        raise argparse.ArgumentTypeError(f"must be true or false, not '{text}'")
+    return text == "true"
 
 
 if __name__ == "__main__":

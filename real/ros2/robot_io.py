@@ -3,85 +3,128 @@
 from __future__ import annotations
 
 import time
-from array import array
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from geometry_msgs.msg import PoseStamped
+from geometry_msgs.msg import PoseStamped, WrenchStamped
 from numpy.typing import NDArray
 from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import JointState
-from std_msgs.msg import Float64MultiArray
 
-from robolearn.proprioception import objects_of, pose_vector, proprioception
+from robolearn.proprioception import objects_of, proprioception
 from robolearn.real.newest import Newest
-from robolearn.real.offer import POSES, STATE, pose_topic
+from robolearn.real.offer import POSES, STATE, cameras_of, pose_topic
+from robolearn.real.ros2.inputs import CameraInput, JointInput, camera_input, pose_callback, wrench_callback
+from robolearn.real.ros2.outputs import make_writer
+from robolearn.real.ros2.wiring import JOINT_STATES, Wiring
+from robolearn.real.settings import Settings
 from robolearn.robot import RobotSpec
 from robolearn.schema import Schema
 
 Array = NDArray[np.float64]
-JOINT_STATES, COMMANDS = "/joint_states", "~/commands"
 NEWEST = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)  # an old sensor message is of no use
-RELIABLE = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE)  # position controllers subscribe reliably
 RIVAL = "another node publishes commands to this arm: end it first"
 RIVAL_PERIOD = 0.2  # s between two looks for one
-UNIT = 0.05  # that the length of an orientation's quaternion may differ from 1
 
 
 class RosRobot:
-    """Reads `/joint_states` and `/objects/<name>/pose`, writes `~/commands`.
+    """Reads joint states, object poses and cameras, writes commands; `Wiring` says which topics.
 
     A message that lacks a joint, as those of a gripper's own driver do, or that holds something that is not a finite
-    number or no orientation, counts as not received: what was received before grows old, and the arm holds.
+    number, no orientation or no picture, counts as not received: what was received before grows old, and the arm holds.
     """
 
-    def __init__(self, node: Node, *, schema: Schema, robot: RobotSpec) -> None:
-        """Subscribe and advertise for the channels of `schema` on `node`."""
-        self.schema, self._robot, self._node = schema, robot, node
-        self._objects = objects_of(schema[POSES]) if POSES in schema.features else ()
-        self._joints: Newest[Array] = Newest()
-        self._poses: tuple[Newest[Array], ...] = tuple(Newest() for _ in self._objects)
-        self._wanted = (*robot.joint_names, *robot.gripper_joints)
-        self._names: list[str] = []
-        self._at: list[int] | None = None
-        self._publisher = node.create_publisher(Float64MultiArray, COMMANDS, RELIABLE)
-        node.create_subscription(JointState, JOINT_STATES, self._on_joints, NEWEST)
-        for name, newest in zip(self._objects, self._poses, strict=True):
-            node.create_subscription(PoseStamped, pose_topic(name), _pose_callback(newest), NEWEST)
+    def __init__(
+        self,
+        node: Node,
+        *,
+        schema: Schema,
+        robot: RobotSpec,
+        wiring: Wiring | None = None,
+        settings: Settings | None = None,
+    ) -> None:
+        """Subscribe and advertise for the channels of `schema` on `node`; `settings` say when pictures are old."""
+        wiring, settings = wiring or Wiring(), settings or Settings()
+        self.schema, self._robot, self._node, self._wiring = schema, robot, node, wiring
+        self._slow_limit = settings.camera_stale_after
+        self._joints, self._fingers = self._subscribe_joints()
+        self._poses = self._subscribe_poses()
+        self._cameras = self._subscribe_cameras()
+        self._wrench: Newest[Array] = Newest()
+        if wiring.wrench:
+            node.create_subscription(WrenchStamped, wiring.wrench, wrench_callback(self._wrench), NEWEST)
+        self._writer = make_writer(node, robot=robot, wiring=wiring, period=1.0 / settings.rate)
 
     def age(self) -> float | None:
         """Seconds since the oldest part of the newest observation was made, or None before the first.
 
-        By its stamp, where the clocks agree, else since it was received.
+        By its stamp, where the clocks agree, else since it was received. Pictures, and a gripper with a driver of its
+        own, come less often than joint states: they count when they are older than `Settings.camera_stale_after`.
         """
         now = time.monotonic()
-        ages = [newest.age(now) for newest in (self._joints, *self._poses)]
-        known = [age for age in ages if age is not None]
-        return max(known) if len(known) == len(ages) else None
+        oldest = 0.0
+        for part in self._fast_parts:
+            if (age := part.age(now)) is None:
+                return None
+            oldest = max(oldest, age)
+        for slow in self._slow_parts:
+            if (age := slow.age(now)) is None:
+                return None
+            if not age <= self._slow_limit:
+                oldest = max(oldest, age)
+        return oldest
+
+    def ages(self) -> dict[str, float | None]:
+        """Seconds since each part was made, by what it is; None before the first."""
+        now = time.monotonic()
+        parts: dict[str, Newest[Any]] = {"joint_states": self._joints.newest}
+        if self._fingers is not None:
+            parts["gripper_states"] = self._fingers.newest
+        parts |= {f"pose_{name}": newest for name, newest in self._poses.items()}
+        parts |= {f"camera_{key.rpartition('.')[2]}": camera.newest for key, camera in self._cameras.items()}
+        if self._wiring.wrench:
+            parts["wrench"] = self._wrench
+        return {name: newest.age(now) for name, newest in parts.items()}
 
     def read(self) -> tuple[dict[str, NDArray[Any]], float] | None:
         """Newest observation and its `age` in s."""
-        age, joints = self.age(), self._joints.value
+        age, joints = self.age(), self._joints.newest.value
         if age is None or joints is None:
             return None
         n = self._robot.n_joints
-        observation = {STATE: proprioception(self._robot, joints[:n], joints[n:].sum())}
+        fingers = joints.position[n:] if self._fingers is None else _known(self._fingers.newest).position
+        width = np.array(self._wiring.width(fingers, self._robot))
+        observation: dict[str, NDArray[Any]] = {STATE: proprioception(self._robot, joints.position[:n], width)}
         if self._poses:
-            parts = [newest.value for newest in self._poses]
-            observation[POSES] = np.concatenate([part for part in parts if part is not None]).astype(np.float32)
+            parts = [_known(newest) for newest in self._poses.values()]
+            observation[POSES] = np.concatenate(parts).astype(np.float32)
+        observation |= {key: _known(camera.newest) for key, camera in self._cameras.items()}
         return observation, age
 
     def write(self, position: NDArray[np.float64]) -> None:
         """Publish joint positions [n_joints] in rad, then the gripper width in m."""
-        # rclpy copies an array.array a hundred times faster than a list
-        self._publisher.publish(Float64MultiArray(data=array("d", position.tobytes())))
+        self._writer.send(position)
+
+    @property
+    def effort(self) -> tuple[Array, float] | None:
+        """Effort of the arm's joints [n_joints] in N m and its age in s; None where the driver gives none."""
+        joints, age = self._joints.newest.value, self._joints.newest.age(time.monotonic())
+        if joints is None or joints.effort is None or age is None:
+            return None
+        return joints.effort[: self._robot.n_joints], age
+
+    @property
+    def wrench(self) -> tuple[Array, float] | None:
+        """Force in N and torque in N m [6], in the sensor's frame, and its age in s; None before the first."""
+        wrench, age = self._wrench.value, self._wrench.age(time.monotonic())
+        return None if wrench is None or age is None else (wrench, age)
 
     @property
     def rivals(self) -> int:
-        """Other publishers of the command topic: two would fight for the arm."""
-        return self._node.count_publishers(self._publisher.topic_name) - 1
+        """Other publishers of the command topics: two would fight for the arm."""
+        return max(self._node.count_publishers(publisher.topic_name) - 1 for publisher in self._writer.publishers)
 
     def watch_rivals(self, found: Callable[[], object]) -> None:
         """Call `found` again and again while there are any."""
@@ -92,42 +135,38 @@ class RosRobot:
 
         self._node.create_timer(RIVAL_PERIOD, look)
 
-    def _on_joints(self, message: JointState) -> None:
-        at = self._indices(message.name)
-        if at is None or len(message.position) != len(message.name):
-            return
-        position = np.array(message.position)[at]
-        if np.isfinite(position).all():
-            _keep(self._joints, position, message)
+    def _subscribe_joints(self) -> tuple[JointInput, JointInput | None]:
+        arm, fingers = self._wiring.arm_joints(self._robot), self._wiring.finger_joints(self._robot)
+        apart = self._wiring.gripper_states
+        joints = JointInput(arm if apart else [*arm, *fingers])
+        self._node.create_subscription(JointState, JOINT_STATES, joints.take, NEWEST)
+        self._fast_parts: list[Newest[Any]] = [joints.newest]
+        self._slow_parts: list[Newest[Any]] = []
+        if not apart:
+            return joints, None
+        gripper = JointInput(fingers)
+        self._node.create_subscription(JointState, apart, gripper.take, NEWEST)
+        self._slow_parts.append(gripper.newest)
+        return joints, gripper
 
-    def _indices(self, names: Sequence[str]) -> list[int] | None:
-        """Where the joints are in a message with these names; None if one is missing."""
-        if names != self._names:
-            whole = set(self._wanted) <= set(names)
-            self._at = [names.index(name) for name in self._wanted] if whole else None
-            self._names = list(names)
-        return self._at
+    def _subscribe_poses(self) -> dict[str, Newest[Array]]:
+        objects = objects_of(self.schema[POSES]) if POSES in self.schema.features else ()
+        poses: dict[str, Newest[Array]] = {name: Newest() for name in objects}
+        for name, newest in poses.items():
+            self._node.create_subscription(PoseStamped, pose_topic(name), pose_callback(newest), NEWEST)
+        self._fast_parts += poses.values()
+        return poses
+
+    def _subscribe_cameras(self) -> dict[str, CameraInput]:
+        cameras = {}
+        for name, key in cameras_of(self.schema).items():
+            topic, shape = self._wiring.camera_topic(name), self.schema[key].shape
+            cropped = self._wiring.camera_fit == "crop"
+            cameras[key] = camera_input(self._node, topic, NEWEST, shape, cropped=cropped)
+            self._slow_parts.append(cameras[key].newest)
+        return cameras
 
 
-def _pose_callback(newest: Newest[Array]) -> Callable[[PoseStamped], None]:
-    def on_pose(message: PoseStamped) -> None:
-        if (pose := pose_of(message)) is not None:
-            _keep(newest, pose, message)
-
-    return on_pose
-
-
-def _keep(newest: Newest[Array], value: Array, message: Any) -> None:
-    stamp = message.header.stamp
-    made = stamp.sec + stamp.nanosec * 1e-9
-    newest.take(value, stamp=made, received=time.monotonic(), wall=time.time())
-
-
-def pose_of(message: PoseStamped) -> Array | None:
-    """The channel's part [9] of a pose message; None if it is no pose."""
-    p, q = message.pose.position, message.pose.orientation
-    position, orientation = np.array((p.x, p.y, p.z)), np.array((q.w, q.x, q.y, q.z))
-    length = np.linalg.norm(orientation)
-    if not np.isfinite(position).all() or not abs(length - 1.0) <= UNIT:  # also if it is not a number
-        return None
-    return pose_vector(position, orientation / length)
+def _known[T](newest: Newest[T]) -> T:
+    assert newest.value is not None, "the age of the whole is known"
+    return newest.value

@@ -90,9 +90,9 @@ def test_a_message_that_is_not_whole_counts_as_not_received(node, robot, names, 
     node.joints(names, position)
     assert robot.read() is None
     node.joints()
-    kept = robot._joints._kept
+    kept = robot._joints.newest._kept
     node.joints(names, position)
-    assert robot._joints._kept is kept  # which grows old
+    assert robot._joints.newest._kept is kept  # which grows old
     node.joints(position=[0.1, *HOME[1:]])
     assert robot.read()[0]["observation.state"][0] == pytest.approx(0.1)
 
