@@ -122,3 +122,10 @@ def test_a_channel_that_the_robot_lacks_is_named(tmp_path):
         bundle.require_robot(make_schema(get_robot("panda"), objects=("ball",)))
     with pytest.raises(UserError, match=r"observation\.environment_state.*missing"):
         bundle.require_robot(bundle.schema.select(("observation.state", "action")))
+
+
+def test_a_camera_that_nobody_publishes_is_named_and_others_are_left_aside(tmp_path):
+    bundle = load_bundle(write_bundle(tmp_path / "b", camera=(6, 8)))
+    with pytest.raises(UserError, match=r"observation\.images\.wrist.*camera 'wrist'.*camera_topics"):
+        offered_schema(bundle, joints=JOINTS, objects=("cube",), cameras=("external",))
+    bundle.require_robot(offered_schema(bundle, joints=JOINTS, objects=("cube",), cameras=("external", "wrist")))

@@ -199,7 +199,9 @@ def test_the_run_time_imports_neither_torch_nor_hydra():
     modules = "bundle worker controller control_loop offer statistics ros2.policy_controller ros2.availability"
     code = "import importlib, sys\n"
     code += f"[importlib.import_module('robolearn.real.' + m) for m in {modules.split()}]\n"
-    code += "try:\n    import rclpy, robolearn.real.ros2.managed, robolearn.real.ros2.episodes\nexcept ImportError: pass\n"
+    code += (
+        "try:\n    import rclpy, robolearn.real.ros2.managed, robolearn.real.ros2.episodes\nexcept ImportError: pass\n"
+    )
     code += "print(sorted({'torch', 'hydra', 'lerobot', 'mujoco'} & set(sys.modules)))"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "[]"
