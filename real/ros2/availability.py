@@ -45,6 +45,12 @@ def require_rclpy() -> None:
         ) from error
 
 
+def split_arguments(arguments: list[str]) -> tuple[list[str], list[str]]:
+    """Command line up to `--ros-args`, and from there on, which is what launch files add."""
+    at = arguments.index("--ros-args") if "--ros-args" in arguments else len(arguments)
+    return arguments[:at], arguments[at:]
+
+
 def damaged_wheels() -> list[str]:
     """Names of installed `ros-*` distributions of which Python files are missing."""
     damaged = set()

@@ -19,7 +19,7 @@ from robolearn.proprioception import objects_of
 from robolearn.real.bundle import Bundle
 from robolearn.real.offer import POSES, cameras_of, offered_schema, pose_topic
 from robolearn.real.ros2.robot_io import NEWEST
-from robolearn.real.ros2.wiring import JOINT_STATES, Wiring
+from robolearn.real.ros2.wiring import Wiring
 from robolearn.schema import Schema
 
 OBSERVER = "policy_controller_observer"
@@ -86,14 +86,15 @@ class _Observation:
 
     def of(self, bundle: Bundle, wiring: Wiring, wait: float) -> dict[str, list[str]]:
         """Joint names of joint states, of those that fit best; objects and cameras that somebody publishes."""
-        for topic in {JOINT_STATES, wiring.gripper_states or JOINT_STATES}:
+        states = wiring.joint_states
+        for topic in {states, wiring.gripper_states or states}:
             self._listen(topic)
-        self._node.get_logger().info(f"waiting for {JOINT_STATES}")
+        self._node.get_logger().info(f"waiting for {states}")
         limit = time.monotonic() + wait
-        while not self._seen[JOINT_STATES] and not self._ended.is_set():
+        while not self._seen[states] and not self._ended.is_set():
             self._executor.spin_once(timeout_sec=0.1)
             if time.monotonic() > limit:
-                raise UserError(f"nobody publishes {JOINT_STATES}: start the arm's driver in the same ROS domain")
+                raise UserError(f"nobody publishes {states}: start the arm's driver in the same ROS domain")
         poses = objects_of(bundle.schema[POSES]) if POSES in bundle.schema.features else ()
         objects = {name: pose_topic(name) for name in poses}
         cameras = {name: wiring.camera_topic(name) for name in cameras_of(bundle.schema)}
@@ -117,8 +118,9 @@ class _Observation:
         """Names found, and whether they are all that is wanted; arm and gripper may have drivers of their own."""
         arm, fingers = wiring.arm_joints(bundle.robot), wiring.finger_joints(bundle.robot)
         if not wiring.gripper_states:
-            return self._fitting(JOINT_STATES, [*arm, *fingers])
-        (first, one), (second, other) = self._fitting(JOINT_STATES, arm), self._fitting(wiring.gripper_states, fingers)
+            return self._fitting(wiring.joint_states, [*arm, *fingers])
+        first, one = self._fitting(wiring.joint_states, arm)
+        second, other = self._fitting(wiring.gripper_states, fingers)
         return [*first, *second], one and other
 
     def _fitting(self, topic: str, wanted: Iterable[str]) -> tuple[list[str], bool]:

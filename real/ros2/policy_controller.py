@@ -29,6 +29,7 @@ OPTIONS: dict[str, tuple[str | float | bool, str]] = {
         "",
         "topic of the gripper's width; by default it comes after the joints of `commands`, else ~/gripper_commands",
     ),
+    "joint_states": ("/joint_states", "topic of the arm's joint states"),
     "gripper_states": ("", "topic of the gripper's joint states; by default it is in the arm's messages"),
     "gripper": ("", "JOINT:CLOSED:OPEN, the gripper's joint and its positions; by default finger joints in m"),
     "joint_names": ("", "OURS=THEIRS,...: joints that the driver names otherwise"),
@@ -52,11 +53,11 @@ def main(arguments: list[str] | None = None) -> int:
     for library in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         os.environ.setdefault(library, "1")  # small matrices: more threads only disturb the control loop
     from robolearn.errors import UserError
+    from robolearn.real.ros2.availability import require_rclpy, split_arguments
 
-    options, ros_arguments = parser().parse_known_args(sys.argv[1:] if arguments is None else arguments)
+    own, ros_arguments = split_arguments(sys.argv[1:] if arguments is None else arguments)
+    options = parser().parse_args(own)
     try:
-        from robolearn.real.ros2.availability import require_rclpy
-
         require_rclpy()
         from robolearn.real.ros2.managed import run
 

@@ -18,7 +18,7 @@ from robolearn.real.newest import Newest
 from robolearn.real.offer import POSES, STATE, cameras_of, pose_topic
 from robolearn.real.ros2.inputs import CameraInput, JointInput, camera_input, pose_callback, wrench_callback
 from robolearn.real.ros2.outputs import make_writer
-from robolearn.real.ros2.wiring import JOINT_STATES, Wiring
+from robolearn.real.ros2.wiring import Wiring
 from robolearn.real.settings import Settings
 from robolearn.robot import RobotSpec
 from robolearn.schema import Schema
@@ -139,7 +139,7 @@ class RosRobot:
         arm, fingers = self._wiring.arm_joints(self._robot), self._wiring.finger_joints(self._robot)
         apart = self._wiring.gripper_states
         joints = JointInput(arm if apart else [*arm, *fingers])
-        self._node.create_subscription(JointState, JOINT_STATES, joints.take, NEWEST)
+        self._node.create_subscription(JointState, self._wiring.joint_states, joints.take, NEWEST)
         self._fast_parts: list[Newest[Any]] = [joints.newest]
         self._slow_parts: list[Newest[Any]] = []
         if not apart:

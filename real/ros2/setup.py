@@ -4,6 +4,8 @@ The Python code is part of the `robolearn` distribution, which must be installed
 nothing is copied here, so that the two can never differ.
 """
 
+from glob import glob
+
 from setuptools import setup  # type: ignore[import-untyped]
 
 PACKAGE = "robolearn_ros2"
@@ -17,8 +19,8 @@ if __name__ == "__main__":
         data_files=[
             ("share/ament_index/resource_index/packages", [f"resource/{PACKAGE}"]),
             (f"share/{PACKAGE}", ["package.xml"]),
-            (f"share/{PACKAGE}/launch", ["launch/policy_controller.launch.py"]),
-            (f"share/{PACKAGE}/config", ["config/policy_controller.yaml"]),
+            (f"share/{PACKAGE}/launch", glob("launch/*.launch.py")),
+            (f"share/{PACKAGE}/config", glob("config/*.yaml")),
         ],
         entry_points={
             "console_scripts": [

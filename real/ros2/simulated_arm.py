@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from robolearn.errors import UserError
 from robolearn.real.offer import pose_topic
 from robolearn.real.realtime import sleep_until, undisturbed, use_fifo
-from robolearn.real.ros2.availability import require_rclpy
+from robolearn.real.ros2.availability import require_rclpy, split_arguments
 from robolearn.robot import RobotSpec
 
 Array = NDArray[np.float64]
@@ -250,7 +250,7 @@ class SimulatedArm:
             publisher.publish(message)
 
 
-def run_arm(plant: Plant, *, rate: float, record: Path | None) -> None:
+def run_arm(plant: Plant, *, rate: float, record: Path | None, ros_arguments: list[str] | None = None) -> None:
     """Play the driver until SIGINT or SIGTERM, in the ROS domain of the environment."""
     require_rclpy()
     import rclpy
@@ -260,7 +260,7 @@ def run_arm(plant: Plant, *, rate: float, record: Path | None) -> None:
     ended = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: ended.set())
-    rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
+    rclpy.init(args=ros_arguments, signal_handler_options=SignalHandlerOptions.NO)
     node = rclpy.create_node("simulated_arm")
     arm = SimulatedArm(node, plant, rate=rate, record=record)
     executor = SingleThreadedExecutor()
@@ -284,11 +284,12 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--robot", default="panda")
     parser.add_argument("--rate", type=float, default=250.0, help="joint states per second")
     parser.add_argument("--record", type=Path, default=None, help="folder for the episodes' trajectories")
-    options = parser.parse_args(arguments)
+    own, ros_arguments = split_arguments(sys.argv[1:] if arguments is None else arguments)
+    options = parser.parse_args(own)
     try:
         make_plant = importlib.import_module(options.plant).make_plant
         plant = make_plant(task=options.task, robot=options.robot, period=1.0 / options.rate)
-        run_arm(plant, rate=options.rate, record=options.record)
+        run_arm(plant, rate=options.rate, record=options.record, ros_arguments=ros_arguments)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr, flush=True)
         return 2

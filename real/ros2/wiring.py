@@ -68,7 +68,8 @@ class Wiring:
             joints, in the same message.
         joint_names: the driver's name of each joint that it names otherwise than the robot.
         gripper: the gripper's joint and units, or None where its driver publishes the robot's own finger joints in m.
-        gripper_states: topic of the gripper's state; `JOINT_STATES` where it is in the arm's own messages.
+        joint_states: topic of the arm's joint states.
+        gripper_states: topic of the gripper's; "" where they are in the arm's own messages.
         cameras: topic by camera; `robolearn.real.offer.camera_topic` of the others.
         camera_fit: "stretch", as datasets are read, or "crop" to the middle part of the policy's proportions first, as
             a simulated camera of the same vertical field of view sees.
@@ -81,6 +82,7 @@ class Wiring:
     gripper_topic: str = ""
     joint_names: Mapping[str, str] = field(default_factory=dict)
     gripper: Gripper | None = None
+    joint_states: str = JOINT_STATES
     gripper_states: str = ""
     cameras: Mapping[str, str] = field(default_factory=dict)
     camera_fit: str = "stretch"
@@ -104,6 +106,7 @@ class Wiring:
             gripper_topic=gripper_topic,
             joint_names=pairs("joint_names", options["joint_names"]),
             gripper=Gripper.parse(options["gripper"]) if options["gripper"] else None,
+            joint_states=options["joint_states"],
             gripper_states=options["gripper_states"],
             cameras=pairs("camera_topics", options["camera_topics"]),
             camera_fit=one_of("camera_fit", options["camera_fit"], FITS),
