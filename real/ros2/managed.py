@@ -34,6 +34,7 @@ SUCCESS = TransitionCallbackReturn.SUCCESS
 FAILURE = TransitionCallbackReturn.FAILURE
 ERROR = TransitionCallbackReturn.ERROR
 PRIORITY = control_loop.PRIORITY - 10  # of SCHED_FIFO, for callbacks and DDS threads
+LINGER = 0.5  # s after a shutdown for its answer to reach who asked for it
 UNCONFIGURED = "it is not configured: call ~/change_state"
 
 
@@ -207,4 +208,6 @@ def _serve(node: ManagedNode, executor: SingleThreadedExecutor, ended: threading
                 node.get_logger().fatal(str(controller.loop.failure))
                 return 1
             node.abort()
+    if node.finalized:
+        ended.wait(LINGER)
     return 0
