@@ -156,4 +156,4 @@ def require_readable(schema: Schema) -> None:
         chosen = key == POSES and schema[key] != poses_feature(objects_of(schema[key]))
         if pictures or chosen:
             what = "pictures" if pictures else "what is asked for"
-            raise UserError(f"channel '{key}' holds {what}, which an arm on ROS 2 does not give: take another task")
+            raise UserError(f"channel '{key}' holds {what}, which learning on an arm does not read: take another task")
