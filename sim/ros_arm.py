@@ -2,24 +2,34 @@
 
 from __future__ import annotations
 
+import mujoco
 import numpy as np
 from numpy.typing import NDArray
 
 from robolearn.errors import UserError
+from robolearn.robot import RobotSpec
 from robolearn.sim.backends.mujoco import Worlds
 from robolearn.sim.mirror import poses
 from robolearn.sim.robots import get_robot
 from robolearn.sim.state import WorldState
 from robolearn.sim.tasks import make_task
 
+Array = NDArray[np.float64]
 TIMESTEP = 0.002  # s of a physics step: finer than in training, so that the arm is not the training's twin
 
 
 class MujocoPlant:
     """One world, advanced one control period at a time."""
 
-    def __init__(self, task: str, robot: str, *, period: float) -> None:
-        """Build the scene; `period` in s is the time between commands.
+    def __init__(self, task: str, robot: str, *, period: float, gain: float = 1.0, gravity: float = 0.0) -> None:
+        """Build the scene.
+
+        Args:
+            task: name.
+            robot: name.
+            period: s between commands.
+            gain: factor on stiffness and damping of the arm's servos.
+            gravity: share of its weight that the arm does not carry by itself.
 
         Raises:
             UserError: if the task or robot is unknown or no whole number of physics steps fits in `period`.
@@ -29,6 +39,7 @@ class MujocoPlant:
             raise UserError(f"{1 / period:g} Hz: the period is no multiple of {TIMESTEP * 1e3:g} ms, try 250 or 500 Hz")
         self._worlds = Worlds(make_task(task), get_robot(robot), num_worlds=1, threads=1, timestep=TIMESTEP)
         self.robot, self.objects = self._worlds.robot, self._worlds.task.bodies
+        self._worlds.write_model(np.arange(1), _mismatched(self._worlds.model, self.robot, gain, gravity))
         self.reset(0)
 
     @property
@@ -37,19 +48,29 @@ class MujocoPlant:
         return self._worlds.state
 
     @property
-    def pose(self) -> NDArray[np.float64]:
+    def effort(self) -> Array:
+        """Torques of the arm's servos [n_joints] in N m."""
+        return self._worlds.efforts()[0]
+
+    @property
+    def pose(self) -> Array:
         """Where everything is [size]; see `robolearn.sim.mirror.poses`."""
-        pose: NDArray[np.float64] = poses(self._worlds)[0]
+        pose: Array = poses(self._worlds)[0]
         return pose
 
     def reset(self, seed: int) -> None:
         """Begin the episode of a seed: the same start as in a simulation with this seed."""
         self._worlds.reset([seed])
-        self._held = self._worlds.command_here()
+        self._held = self._last = self._worlds.command_here()
 
-    def step(self, command: NDArray[np.float64] | None) -> None:
+    def step(self, command: Array | None) -> None:
         """Advance one period towards a command [n_joints + 1]; None holds the pose after the reset."""
-        self._worlds.step(self._held if command is None else command[None], self._nstep)
+        self._last = self._held if command is None else command[None]
+        self.hold()
+
+    def hold(self) -> None:
+        """Advance one period towards the last command."""
+        self._worlds.step(self._last, self._nstep)
 
     def stage(self) -> tuple[int, bool]:
         """Index of the current stage and whether the task is done."""
@@ -57,6 +78,18 @@ class MujocoPlant:
         return int(task.stage(state)[0]), bool(task.success(state)[0])
 
 
-def make_plant(*, task: str, robot: str, period: float) -> MujocoPlant:
+def _mismatched(model: mujoco.MjModel, robot: RobotSpec, gain: float, gravity: float) -> dict[str, Array]:
+    """Fields [1, ...] of a model with other servos, and less of the arm's weight carried."""
+    servos = [model.actuator(name).id for name in robot.joint_names]
+    factor = np.ones((model.nu, 1))
+    factor[servos] = gain
+    return {
+        "actuator_gainprm": (factor * model.actuator_gainprm)[None],
+        "actuator_biasprm": (factor * model.actuator_biasprm)[None],
+        "body_gravcomp": ((1.0 - gravity) * model.body_gravcomp)[None],
+    }
+
+
+def make_plant(*, task: str, robot: str, period: float, gain: float = 1.0, gravity: float = 0.0) -> MujocoPlant:
     """Plant by the names of task and robot."""
-    return MujocoPlant(task, robot, period=period)
+    return MujocoPlant(task, robot, period=period, gain=gain, gravity=gravity)

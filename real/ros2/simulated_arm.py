@@ -3,7 +3,8 @@
 Publishes `/joint_states` (with the finger joints) and `/objects/<name>/pose`, obeys
 `/policy_controller/commands` and, like a real driver, holds the last one when no newer comes. `/arm/reset`
 (std_msgs/Int64) starts the episode of a seed, a negative one ends an episode; `/arm/episode` (std_msgs/String, JSON)
-says how it goes. What is simulated comes from a plant: any module with `make_plant(*, task, robot, period)`.
+says how it goes; `/arm/fault` (std_msgs/String, JSON) begins a fault of `robolearn.real.faults`. What is simulated
+comes from a plant: any module with `make_plant(*, task, robot, period, gain, gravity)`.
 """
 
 from __future__ import annotations
@@ -11,144 +12,40 @@ from __future__ import annotations
 import argparse
 import gc
 import importlib
-import json
-import os
 import signal
 import sys
 import threading
 import time
 from array import array
+from dataclasses import fields
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from robolearn.errors import UserError
+from robolearn.real.faults import Faults, Joints
+from robolearn.real.imperfections import Imperfections, Line
 from robolearn.real.offer import pose_topic
 from robolearn.real.realtime import sleep_until, undisturbed, use_fifo
+from robolearn.real.ros2.arm_episode import Episode, Plant, PlantState
 from robolearn.real.ros2.availability import require_rclpy, split_arguments
-from robolearn.robot import RobotSpec
 
 Array = NDArray[np.float64]
 COMMANDS, RESET, EPISODE = "/policy_controller/commands", "/arm/reset", "/arm/episode"
+FAULT = "/arm/fault"
 POSE_RATE, EPISODE_RATE, RECORD_RATE = 125.0, 20.0, 10.0  # Hz
-COMMAND_TIMEOUT = 0.1  # s without a command after which the driver reports that it holds
 PRIORITY = 50  # of SCHED_FIFO: hardware does not wait for other programs
 BACKLOG = 0.1  # s of simulated time that may be made up after a delay; what is beyond is lost
-
-
-class PlantState(Protocol):
-    """Arrays over one world [1, ...]; see `robolearn.sim.state.WorldState`."""
-
-    @property
-    def joints(self) -> Array:
-        """Arm joint positions."""
-
-    @property
-    def joint_velocities(self) -> Array:
-        """Arm joint velocities."""
-
-    @property
-    def width(self) -> Array:
-        """Gripper opening."""
-
-    @property
-    def objects(self) -> dict[str, tuple[Array, Array]]:
-        """Position and orientation of each object."""
-
-
-class Plant(Protocol):
-    """A simulated arm with objects."""
-
-    robot: RobotSpec
-    objects: tuple[str, ...]
-
-    @property
-    def state(self) -> PlantState:
-        """Present state."""
-
-    @property
-    def pose(self) -> Array:
-        """Where everything is [size], for rendering later."""
-
-    def reset(self, seed: int) -> None:
-        """Begin the episode of a seed."""
-
-    def step(self, command: Array | None) -> None:
-        """Advance one control period towards a command [n_joints + 1]; None holds the pose after the reset."""
-
-    def stage(self) -> tuple[int, bool]:
-        """Index of the current stage and whether the task is done."""
-
-
-class Episode:
-    """Progress and recording of one episode."""
-
-    def __init__(self, seed: int, count: int) -> None:
-        """Begin the episode of `seed`, the `count`-th reset."""
-        self.seed, self.count = seed, count
-        self.elapsed = 0.0
-        self.begun = self.success = False
-        self.success_at: float | None = None
-        self.stage = 0
-        self._frames: list[dict[str, Any]] = []
-
-    def advance(self, period: float) -> None:
-        """Count simulated time from the first command on."""
-        self.elapsed += period * self.begun
-
-    def judge(self, stage: int, done: bool) -> None:
-        """Take the task's verdict on the present state; success stays."""
-        self.stage = stage
-        if done and self.begun and not self.success:
-            self.success, self.success_at = True, self.elapsed
-
-    def record(self, plant: Plant) -> None:
-        """Keep a frame."""
-        state = plant.state
-        frame: dict[str, Any] = {
-            "time": self.elapsed,
-            "pose": plant.pose.copy(),
-            "joints": state.joints[0],
-            "width": state.width[0],
-            "stage": self.stage,
-            "success": self.success,
-        }
-        frame |= {
-            f"objects.{name}": np.concatenate([part[0] for part in state.objects[name]]) for name in plant.objects
-        }
-        self._frames.append(frame)
-
-    def save(self, folder: Path) -> None:
-        """Write `episode_<seed>.npz` with one array per kind of data, [frames, ...], in one piece."""
-        if not self._frames:
-            return
-        folder.mkdir(parents=True, exist_ok=True)
-        temporary = folder / f".episode_{self.seed}.{os.getpid()}.npz"
-        columns: dict[str, Any] = {key: np.stack([frame[key] for frame in self._frames]) for key in self._frames[0]}
-        np.savez_compressed(temporary, **columns)
-        os.replace(temporary, folder / f"episode_{self.seed}.npz")
-
-    def to_json(self, *, holding: bool) -> str:
-        """What `/arm/episode` says."""
-        return json.dumps(
-            {
-                "seed": self.seed,
-                "resets": self.count,
-                "elapsed": round(self.elapsed, 3),
-                "success": self.success,
-                "success_at": self.success_at,
-                "stage": self.stage,
-                "holding": holding,
-            }
-        )
 
 
 class SimulatedArm:
     """The node; `run` is the real-time loop."""
 
-    def __init__(self, node: Any, plant: Plant, *, rate: float, record: Path | None) -> None:
+    def __init__(
+        self, node: Any, plant: Plant, *, rate: float, record: Path | None, imperfections: Imperfections
+    ) -> None:
         """Advertise and subscribe on `node`."""
         from geometry_msgs.msg import PoseStamped
         from rclpy.qos import QoSProfile, ReliabilityPolicy
@@ -165,11 +62,19 @@ class SimulatedArm:
         self._news = node.create_publisher(String, EPISODE, reliable)
         node.create_subscription(Float64MultiArray, COMMANDS, self._on_command, newest)
         node.create_subscription(Int64, RESET, self._on_reset, reliable)
+        node.create_subscription(String, FAULT, self._on_fault, reliable)
         self._resets: list[int] = []
-        self._command: tuple[Array, float] | None = None
+        self._received: float | None = None  # when the newest command came, monotonic
+        self._command: Array | None = None  # that is obeyed
         self._episode = Episode(-1, 0)
         robot = plant.robot
         self._names = [*robot.joint_names, *robot.gripper_joints]
+        self._faults, self._flaws = Faults(), imperfections
+        self._rng = np.random.default_rng((imperfections.seed, 0))
+        self._offsets = imperfections.offsets(robot.n_joints)
+        self._inward: Line[Array] = self._line(imperfections.command_latency)
+        self._outward: Line[Joints] = self._line(imperfections.latency)
+        self._seen: Line[tuple[PlantState, float]] = self._line(imperfections.latency)
 
     def run(self, ended: threading.Event) -> None:
         """Simulate in real time until `ended`."""
@@ -182,35 +87,42 @@ class SimulatedArm:
                 late = sleep_until(deadline)
                 if late > BACKLOG:
                     deadline += late
-                self._advance(period)
+                self._advance(period, time.monotonic())
                 period += 1
         self._finish()
 
-    def _advance(self, period: int) -> None:
+    def _advance(self, period: int, now: float) -> None:
         if self._resets:
             self._restart(self._resets.pop(0))
-        command = self._command
-        self._plant.step(None if command is None else command[0])
-        self._episode.begun |= command is not None
+        for command in self._inward.take(now):
+            self._command = command
+        if self._faults.active(now) == "deaf":
+            self._plant.hold()
+        else:
+            self._plant.step(self._command)
+        self._episode.begun |= self._command is not None
         self._episode.advance(self._period)
-        stamp = self._node.get_clock().now().to_msg()
-        state = self._plant.state
-        self._publish_joints(state, stamp)
-        if self._due(period, POSE_RATE):
-            self._publish_poses(state, stamp)
+        self._measure(period, now)
+        self._publish(now)
         if self._due(period, EPISODE_RATE):
             self._episode.judge(*self._plant.stage())
-            holding = command is None or time.monotonic() - command[1] > COMMAND_TIMEOUT
+            holding = self._received is None or now - self._received > self._flaws.command_timeout
             self._news.publish(self._types[2](data=self._episode.to_json(holding=holding)))
         if self._record is not None and self._episode.begun and self._due(period, RECORD_RATE):
             self._episode.record(self._plant)
+
+    def _line(self, latency: float) -> Line[Any]:
+        return Line(latency=latency, jitter=self._flaws.jitter, loss=self._flaws.loss, rng=self._rng)
 
     def _due(self, period: int, rate: float) -> bool:
         return period % max(1, round(self._rate / rate)) == 0
 
     def _restart(self, seed: int) -> None:
         self._finish()
-        self._command = None  # what was sent in the last episode must not move the arm in this one
+        # what was sent in the last episode must not move the arm in this one
+        self._command = self._received = None
+        for line in (self._inward, self._outward, self._seen):
+            line.clear()
         self._plant.reset(max(seed, 0))
         self._episode = Episode(seed, self._episode.count + 1)
 
@@ -221,36 +133,86 @@ class SimulatedArm:
                 self._episode.record(self._plant)
             self._episode.save(self._record)
 
+    # ------------------------------------------------------------ what comes
+
     def _on_command(self, message: Any) -> None:
         command = np.array(message.data)
         if command.shape == (self._plant.robot.n_joints + 1,) and np.isfinite(command).all():
-            self._command = command, time.monotonic()
+            command[:-1] -= self._offsets  # the driver knows no other joints than those of its encoders
+            now = time.monotonic()
+            self._received = now
+            self._inward.put(command, now)
 
     def _on_reset(self, message: Any) -> None:
         self._resets.append(message.data)
 
-    def _publish_joints(self, state: PlantState, stamp: Any) -> None:
+    def _on_fault(self, message: Any) -> None:
+        try:
+            self._faults.begin(message.data, time.monotonic())
+        except ValueError as error:
+            self._node.get_logger().error(str(error))
+
+    # ------------------------------------------------------------ what goes
+
+    def _measure(self, period: int, now: float) -> None:
+        state, stamp = self._plant.state, self._node.get_clock().now().nanoseconds * 1e-9
         finger = state.width[0] / 2
+        joints = state.joints[0] + self._offsets
+        if self._flaws.noise:
+            joints = joints + self._rng.normal(0.0, self._flaws.noise, joints.shape)
+        position = np.array((*joints, finger, finger))
+        velocity = np.array((*state.joint_velocities[0], 0.0, 0.0))
+        effort = np.array((*self._plant.effort, 0.0, 0.0))
+        self._outward.put(Joints(self._names, position, velocity, effort, stamp), now)
+        if self._due(period, POSE_RATE):
+            self._seen.put((state, stamp), now)
+
+    def _publish(self, now: float) -> None:
+        for joints in self._outward.take(now):
+            if (told := self._faults.joints(joints, now)) is not None:
+                self._publish_joints(told)
+        for state, stamp in self._seen.take(now):
+            if self._faults.active(now) != "blind":
+                self._publish_poses(state, stamp)
+
+    def _publish_joints(self, joints: Joints) -> None:
         message = self._types[0](
-            name=self._names,
-            position=array("d", (*state.joints[0], finger, finger)),
-            velocity=array("d", (*state.joint_velocities[0], 0.0, 0.0)),
+            name=list(joints.names),
+            position=array("d", joints.position),
+            velocity=array("d", joints.velocity),
+            effort=array("d", joints.effort),
         )
-        message.header.stamp = stamp
+        message.header.stamp = _time(joints.stamp)
         self._joints.publish(message)
 
-    def _publish_poses(self, state: PlantState, stamp: Any) -> None:
+    def _publish_poses(self, state: PlantState, stamp: float) -> None:
         for name, publisher in self._poses.items():
             (pos,), (quat,) = state.objects[name]
+            if self._flaws.pose_noise:
+                pos = pos + self._rng.normal(0.0, self._flaws.pose_noise, 3)
             message = self._types[1]()
-            message.header.stamp, message.header.frame_id = stamp, "base"
+            message.header.stamp, message.header.frame_id = _time(stamp), "base"
             p, q = message.pose.position, message.pose.orientation
             p.x, p.y, p.z = map(float, pos)
             q.w, q.x, q.y, q.z = map(float, quat)
             publisher.publish(message)
 
 
-def run_arm(plant: Plant, *, rate: float, record: Path | None, ros_arguments: list[str] | None = None) -> None:
+def _time(seconds: float) -> Any:
+    from builtin_interfaces.msg import Time
+
+    whole = int(seconds)
+    return Time(sec=whole, nanosec=int((seconds - whole) * 1e9))
+
+
+def run_arm(
+    plant: Plant,
+    *,
+    rate: float,
+    record: Path | None,
+    imperfections: Imperfections,
+    ros_arguments: list[str] | None = None,
+) -> None:
     """Play the driver until SIGINT or SIGTERM, in the ROS domain of the environment."""
     require_rclpy()
     import rclpy
@@ -262,7 +224,7 @@ def run_arm(plant: Plant, *, rate: float, record: Path | None, ros_arguments: li
         signal.signal(number, lambda *_: ended.set())
     rclpy.init(args=ros_arguments, signal_handler_options=SignalHandlerOptions.NO)
     node = rclpy.create_node("simulated_arm")
-    arm = SimulatedArm(node, plant, rate=rate, record=record)
+    arm = SimulatedArm(node, plant, rate=rate, record=record, imperfections=imperfections)
     executor = SingleThreadedExecutor()
     executor.add_node(node)
     spinning = threading.Thread(target=executor.spin, daemon=True)
@@ -284,12 +246,21 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--robot", default="panda")
     parser.add_argument("--rate", type=float, default=250.0, help="joint states per second")
     parser.add_argument("--record", type=Path, default=None, help="folder for the episodes' trajectories")
+    for field in fields(Imperfections):
+        kind = type(field.default)
+        parser.add_argument(f"--{field.name.replace('_', '-')}", type=kind, default=field.default)
     own, ros_arguments = split_arguments(sys.argv[1:] if arguments is None else arguments)
     options = parser.parse_args(own)
     try:
+        flaws = Imperfections(**{field.name: getattr(options, field.name) for field in fields(Imperfections)})
         make_plant = importlib.import_module(options.plant).make_plant
-        plant = make_plant(task=options.task, robot=options.robot, period=1.0 / options.rate)
-        run_arm(plant, rate=options.rate, record=options.record, ros_arguments=ros_arguments)
+        period = 1.0 / options.rate
+        plant = make_plant(
+            task=options.task, robot=options.robot, period=period, gain=flaws.gain, gravity=flaws.gravity
+        )
+        run_arm(
+            plant, rate=options.rate, record=options.record, imperfections=flaws, ros_arguments=ros_arguments
+        )
     except UserError as error:
         print(f"error: {error}", file=sys.stderr, flush=True)
         return 2

@@ -95,6 +95,15 @@ class Worlds:
         self._batch.forward(stage=mujoco.mjtStage.mjSTAGE_POS)
         return poses
 
+    @cached_property
+    def _torques(self) -> Array:
+        torques: Array = self._batch.bind("qfrc_actuator")
+        return torques
+
+    def efforts(self) -> Array:
+        """Torques of the arm's servos [num_worlds, n_joints] in N m, in the last physics step."""
+        return self._torques[:, self._layout.arm_velocity]
+
     def step(self, command: Array, nstep: int) -> None:
         """Advance `nstep` physics steps with a constant command [num_worlds, n_joints + 1]."""
         self._ctrl[:] = self._layout.controls(command)

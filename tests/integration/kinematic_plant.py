@@ -31,14 +31,21 @@ class KinematicPlant:
             joints=joints, joint_velocities=np.zeros_like(joints), width=self.pose[-1:], objects={"cube": cube}
         )
 
+    @property
+    def effort(self):
+        return np.zeros(self.robot.n_joints)
+
     def step(self, command):
         if command is not None:
             self.pose = command.copy()
+
+    def hold(self):
+        pass
 
     def stage(self):
         done = bool(np.linalg.norm(self.tool - self.begin) > DISTANCE)
         return int(done), done
 
 
-def make_plant(*, task, robot, period):
+def make_plant(*, task, robot, period, gain, gravity):
     return KinematicPlant()
