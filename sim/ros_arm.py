@@ -40,6 +40,7 @@ class MujocoPlant:
         self._worlds = Worlds(make_task(task), get_robot(robot), num_worlds=1, threads=1, timestep=TIMESTEP)
         self.robot, self.objects = self._worlds.robot, self._worlds.task.bodies
         self._worlds.write_model(np.arange(1), _mismatched(self._worlds.model, self.robot, gain, gravity))
+        self._worlds.efforts()  # every step writes them from here on
         self.reset(0)
 
     @property

@@ -43,3 +43,35 @@ def test_it_holds_its_pose_until_a_command_comes_and_then_follows(plant):
 def test_a_rate_that_does_not_fit_the_physics_is_refused():
     with pytest.raises(UserError, match="300 Hz"):
         make_plant(task="lift", robot="panda", period=1 / 300)
+
+
+def settled(steps=250, **flaws):
+    """Where the arm stands after holding its start for a while, less the start [n_joints]."""
+    flawed = make_plant(task="lift", robot="panda", period=1 / 250, **flaws)
+    flawed.reset(1)
+    begin = flawed.state.joints[0].copy()
+    for _ in range(steps):
+        flawed.step(None)
+    return flawed, flawed.state.joints[0] - begin
+
+
+def test_an_arm_that_does_not_carry_its_weight_sags_and_works_against_it():
+    _, perfect = settled()
+    heavy, sagged = settled(gravity=0.2)
+    assert np.abs(sagged).max() > 5 * np.abs(perfect).max()
+    assert np.abs(heavy.effort).max() > 5.0  # N m
+
+
+def test_weaker_servos_sag_further():
+    _, sagged = settled(gravity=0.2)
+    _, further = settled(gravity=0.2, gain=0.5)
+    assert np.abs(further).max() > 1.5 * np.abs(sagged).max()
+
+
+def test_an_arm_that_is_deaf_stays_with_its_last_command(plant):
+    plant.reset(1)
+    plant.step(None)
+    begin = plant.state.joints.copy()
+    for _ in range(50):
+        plant.hold()
+    np.testing.assert_allclose(plant.state.joints, begin, atol=5e-3)
