@@ -41,7 +41,7 @@ class Observer:
         from std_msgs.msg import Float64MultiArray
 
         self._joints, self._size = robot.joint_names, robot.n_joints + 1
-        self._measured = np.full(robot.n_joints, np.nan)
+        self._measured: Array = np.full(robot.n_joints, np.nan)
         self._seen: list[tuple[float, Array, Array]] = []
         reliable = QoSProfile(depth=DEPTH, reliability=ReliabilityPolicy.RELIABLE)
         newest = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
@@ -56,7 +56,7 @@ class Observer:
         return Recording(np.array(times), np.array(commands).reshape(-1, n), np.array(measured).reshape(-1, n - 1))
 
     def _on_command(self, message: Any) -> None:
-        command = np.array(message.data)
+        command: Array = np.array(message.data)
         if command.shape != (self._size,):
             command = np.full(self._size, np.nan)  # no command at all
         self._seen.append((time.monotonic(), command, self._measured))
