@@ -258,9 +258,7 @@ def main(arguments: list[str] | None = None) -> int:
         plant = make_plant(
             task=options.task, robot=options.robot, period=period, gain=flaws.gain, gravity=flaws.gravity
         )
-        run_arm(
-            plant, rate=options.rate, record=options.record, imperfections=flaws, ros_arguments=ros_arguments
-        )
+        run_arm(plant, rate=options.rate, record=options.record, imperfections=flaws, ros_arguments=ros_arguments)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr, flush=True)
         return 2
