@@ -45,7 +45,8 @@ KINDS = {
     "jump": f"the first joint {JUMP:g} rad from where it is",
     "clock": f"stamps {LATER:g} s ahead",
     "push": f"an effort of {PUSH:g} N m at the first joint",
-    "blind": "no object poses and no pictures",
+    "blind": "no pictures",
+    "lost": "no object poses",
     "deaf": "commands are not obeyed",
 }
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import mujoco
 import numpy as np
 from numpy.typing import NDArray
@@ -9,6 +12,7 @@ from numpy.typing import NDArray
 from robolearn.errors import UserError
 from robolearn.robot import RobotSpec
 from robolearn.sim.backends.mujoco import Worlds
+from robolearn.sim.image_observations import ImageObservations
 from robolearn.sim.mirror import poses
 from robolearn.sim.robots import get_robot
 from robolearn.sim.state import WorldState
@@ -21,7 +25,17 @@ TIMESTEP = 0.002  # s of a physics step: finer than in training, so that the arm
 class MujocoPlant:
     """One world, advanced one control period at a time."""
 
-    def __init__(self, task: str, robot: str, *, period: float, gain: float = 1.0, gravity: float = 0.0) -> None:
+    def __init__(
+        self,
+        task: str,
+        robot: str,
+        *,
+        period: float,
+        gain: float = 1.0,
+        gravity: float = 0.0,
+        cameras: Sequence[str] = (),
+        image_size: int = 84,
+    ) -> None:
         """Build the scene.
 
         Args:
@@ -30,9 +44,11 @@ class MujocoPlant:
             period: s between commands.
             gain: factor on stiffness and damping of the arm's servos.
             gravity: share of its weight that the arm does not carry by itself.
+            cameras: names; see `robolearn.sim.cameras.cameras_of`.
+            image_size: width and height of their pictures in pixels.
 
         Raises:
-            UserError: if the task or robot is unknown or no whole number of physics steps fits in `period`.
+            UserError: if the task, robot or a camera is unknown or no whole number of physics steps fits in `period`.
         """
         self._nstep = round(period / TIMESTEP)
         if self._nstep < 1 or abs(self._nstep * TIMESTEP - period) > 1e-9:
@@ -40,6 +56,8 @@ class MujocoPlant:
         self._worlds = Worlds(make_task(task), get_robot(robot), num_worlds=1, threads=1, timestep=TIMESTEP)
         self.robot, self.objects = self._worlds.robot, self._worlds.task.bodies
         self._worlds.write_model(np.arange(1), _mismatched(self._worlds.model, self.robot, gain, gravity))
+        self.cameras = tuple(cameras)
+        self._images = ImageObservations(self._worlds, self.cameras, size=image_size) if cameras else None
         self._worlds.efforts()  # every step writes them from here on
         self.reset(0)
 
@@ -58,6 +76,12 @@ class MujocoPlant:
         """Where everything is [size]; see `robolearn.sim.mirror.poses`."""
         pose: Array = poses(self._worlds)[0]
         return pose
+
+    def pictures(self) -> dict[str, NDArray[np.uint8]]:
+        """What each camera sees [image_size, image_size, 3]."""
+        if self._images is None:
+            return {}
+        return {name: views[0] for name, views in zip(self.cameras, self._images.draw().values(), strict=True)}
 
     def reset(self, seed: int) -> None:
         """Begin the episode of a seed: the same start as in a simulation with this seed."""
@@ -91,6 +115,6 @@ def _mismatched(model: mujoco.MjModel, robot: RobotSpec, gain: float, gravity: f
     }
 
 
-def make_plant(*, task: str, robot: str, period: float, gain: float = 1.0, gravity: float = 0.0) -> MujocoPlant:
-    """Plant by the names of task and robot."""
-    return MujocoPlant(task, robot, period=period, gain=gain, gravity=gravity)
+def make_plant(*, task: str, robot: str, **options: Any) -> MujocoPlant:
+    """Plant by the names of task and robot; see `MujocoPlant` for the options."""
+    return MujocoPlant(task, robot, **options)

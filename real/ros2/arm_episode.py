@@ -46,12 +46,19 @@ class Plant(Protocol):
         """Present state."""
 
     @property
+    def cameras(self) -> tuple[str, ...]:
+        """Names of the cameras that there are."""
+
+    @property
     def effort(self) -> Array:
         """Torques of the arm's servos [n_joints] in N m."""
 
     @property
     def pose(self) -> Array:
         """Where everything is [size], for rendering later."""
+
+    def pictures(self) -> dict[str, NDArray[np.uint8]]:
+        """What each camera sees [height, width, 3]."""
 
     def reset(self, seed: int) -> None:
         """Begin the episode of a seed."""

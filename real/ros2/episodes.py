@@ -13,6 +13,7 @@ from typing import Any, Self
 
 from robolearn.errors import UserError
 from robolearn.real.bundle import load_bundle
+from robolearn.real.offer import cameras_of
 from robolearn.real.ros2.availability import require_rclpy
 from robolearn.real.ros2.domain import choose_domain
 from robolearn.real.ros2.processes import Child, shared_memory_of, sweep
@@ -109,6 +110,10 @@ class Session:
         options = {name.replace("_", "-"): value for name, value in asdict(settings).items()}
         node = {"bundle": bundle, "statistics": self._statistics} | options
         arm = {"plant": plant, "task": task, "robot": robot, "rate": settings.rate, "record": out / "trajectories"}
+        schema = load_bundle(bundle, verify=False).schema
+        cameras = cameras_of(schema)
+        if cameras:
+            arm |= {"cameras": ",".join(cameras), "image-size": schema[next(iter(cameras.values()))].shape[0]}
         self._commands = {
             "arm": ("robolearn.real.ros2.simulated_arm", arm, out / "log" / "arm.txt"),
             "control node": ("robolearn.real.ros2.policy_controller", node, out / "log" / "policy_controller.txt"),

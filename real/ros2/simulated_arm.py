@@ -1,10 +1,10 @@
 """Plays an arm's driver and a perception node in real time, so that the control node is tested as on hardware.
 
-Publishes `/joint_states` (with the finger joints) and `/objects/<name>/pose`, obeys
+Publishes `/joint_states` (with the finger joints), `/objects/<name>/pose` and `/cameras/<name>/image_raw`, obeys
 `/policy_controller/commands` and, like a real driver, holds the last one when no newer comes. `/arm/reset`
 (std_msgs/Int64) starts the episode of a seed, a negative one ends an episode; `/arm/episode` (std_msgs/String, JSON)
 says how it goes; `/arm/fault` (std_msgs/String, JSON) begins a fault of `robolearn.real.faults`. What is simulated
-comes from a plant: any module with `make_plant(*, task, robot, period, gain, gravity)`.
+comes from a plant: any module with `make_plant`; see `robolearn.sim.ros_arm` for its arguments.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from robolearn.errors import UserError
 from robolearn.real.faults import Faults, Joints
 from robolearn.real.imperfections import Imperfections, Line
-from robolearn.real.offer import pose_topic
+from robolearn.real.offer import camera_topic, pose_topic
 from robolearn.real.realtime import sleep_until, undisturbed, use_fifo
 from robolearn.real.ros2.arm_episode import Episode, Plant, PlantState
 from robolearn.real.ros2.availability import require_rclpy, split_arguments
@@ -35,7 +35,7 @@ from robolearn.real.ros2.availability import require_rclpy, split_arguments
 Array = NDArray[np.float64]
 COMMANDS, RESET, EPISODE = "/policy_controller/commands", "/arm/reset", "/arm/episode"
 FAULT = "/arm/fault"
-POSE_RATE, EPISODE_RATE, RECORD_RATE = 125.0, 20.0, 10.0  # Hz
+POSE_RATE, CAMERA_RATE, EPISODE_RATE, RECORD_RATE = 125.0, 30.0, 20.0, 10.0  # Hz
 PRIORITY = 50  # of SCHED_FIFO: hardware does not wait for other programs
 BACKLOG = 0.1  # s of simulated time that may be made up after a delay; what is beyond is lost
 
@@ -49,16 +49,17 @@ class SimulatedArm:
         """Advertise and subscribe on `node`."""
         from geometry_msgs.msg import PoseStamped
         from rclpy.qos import QoSProfile, ReliabilityPolicy
-        from sensor_msgs.msg import JointState
+        from sensor_msgs.msg import Image, JointState
         from std_msgs.msg import Float64MultiArray, Int64, String
 
         newest = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
         reliable = QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE)
         self._node, self._plant, self._record = node, plant, record
         self._period, self._rate = 1.0 / rate, rate
-        self._types = JointState, PoseStamped, String
+        self._types = JointState, PoseStamped, String, Image
         self._joints = node.create_publisher(JointState, "/joint_states", newest)
         self._poses = {name: node.create_publisher(PoseStamped, pose_topic(name), newest) for name in plant.objects}
+        self._cameras = {name: node.create_publisher(Image, camera_topic(name), newest) for name in plant.cameras}
         self._news = node.create_publisher(String, EPISODE, reliable)
         node.create_subscription(Float64MultiArray, COMMANDS, self._on_command, newest)
         node.create_subscription(Int64, RESET, self._on_reset, reliable)
@@ -74,7 +75,8 @@ class SimulatedArm:
         self._offsets = imperfections.offsets(robot.n_joints)
         self._inward: Line[Array] = self._line(imperfections.command_latency)
         self._outward: Line[Joints] = self._line(imperfections.latency)
-        self._seen: Line[tuple[PlantState, float]] = self._line(imperfections.latency)
+        self._located: Line[tuple[PlantState, float]] = self._line(imperfections.latency)
+        self._seen: Line[tuple[dict[str, NDArray[np.uint8]], float]] = self._line(imperfections.latency)
 
     def run(self, ended: threading.Event) -> None:
         """Simulate in real time until `ended`."""
@@ -121,7 +123,7 @@ class SimulatedArm:
         self._finish()
         # what was sent in the last episode must not move the arm in this one
         self._command = self._received = None
-        for line in (self._inward, self._outward, self._seen):
+        for line in (self._inward, self._outward, self._located, self._seen):
             line.clear()
         self._plant.reset(max(seed, 0))
         self._episode = Episode(seed, self._episode.count + 1)
@@ -165,15 +167,20 @@ class SimulatedArm:
         effort = np.array((*self._plant.effort, 0.0, 0.0))
         self._outward.put(Joints(self._names, position, velocity, effort, stamp), now)
         if self._due(period, POSE_RATE):
-            self._seen.put((state, stamp), now)
+            self._located.put((state, stamp), now)
+        if self._cameras and self._due(period, CAMERA_RATE):
+            self._seen.put((self._plant.pictures(), stamp), now)
 
     def _publish(self, now: float) -> None:
         for joints in self._outward.take(now):
             if (told := self._faults.joints(joints, now)) is not None:
                 self._publish_joints(told)
-        for state, stamp in self._seen.take(now):
-            if self._faults.active(now) != "blind":
+        for state, stamp in self._located.take(now):
+            if self._faults.active(now) != "lost":
                 self._publish_poses(state, stamp)
+        for pictures, stamp in self._seen.take(now):
+            if self._faults.active(now) != "blind":
+                self._publish_pictures(pictures, stamp)
 
     def _publish_joints(self, joints: Joints) -> None:
         message = self._types[0](
@@ -196,6 +203,14 @@ class SimulatedArm:
             p.x, p.y, p.z = map(float, pos)
             q.w, q.x, q.y, q.z = map(float, quat)
             publisher.publish(message)
+
+    def _publish_pictures(self, pictures: dict[str, NDArray[np.uint8]], stamp: float) -> None:
+        for name, picture in pictures.items():
+            height, width, channels = picture.shape
+            message = self._types[3](height=height, width=width, encoding="rgb8", step=width * channels)
+            message.header.stamp, message.header.frame_id = _time(stamp), name
+            message.data = array("B", picture.tobytes())  # which rclpy takes without looking at each byte
+            self._cameras[name].publish(message)
 
 
 def _time(seconds: float) -> Any:
@@ -246,6 +261,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--robot", default="panda")
     parser.add_argument("--rate", type=float, default=250.0, help="joint states per second")
     parser.add_argument("--record", type=Path, default=None, help="folder for the episodes' trajectories")
+    parser.add_argument("--cameras", default="", help="names of cameras, with commas between them")
+    parser.add_argument("--image-size", type=int, default=84, help="width and height of their pictures in pixels")
     for field in fields(Imperfections):
         kind = type(field.default)
         parser.add_argument(f"--{field.name.replace('_', '-')}", type=kind, default=field.default)
@@ -256,7 +273,13 @@ def main(arguments: list[str] | None = None) -> int:
         make_plant = importlib.import_module(options.plant).make_plant
         period = 1.0 / options.rate
         plant = make_plant(
-            task=options.task, robot=options.robot, period=period, gain=flaws.gain, gravity=flaws.gravity
+            task=options.task,
+            robot=options.robot,
+            period=period,
+            gain=flaws.gain,
+            gravity=flaws.gravity,
+            cameras=tuple(filter(None, options.cameras.split(","))),
+            image_size=options.image_size,
         )
         run_arm(plant, rate=options.rate, record=options.record, imperfections=flaws, ros_arguments=ros_arguments)
     except UserError as error:

@@ -19,7 +19,13 @@ def run(config: SimArmConfig) -> None:
 
     flaws = Imperfections(**{field.name: getattr(config.flaws, field.name) for field in fields(Imperfections)})
     plant = make_plant(
-        task=config.task.name, robot=config.robot.name, period=1 / config.rate, gain=flaws.gain, gravity=flaws.gravity
+        task=config.task.name,
+        robot=config.robot.name,
+        period=1 / config.rate,
+        gain=flaws.gain,
+        gravity=flaws.gravity,
+        cameras=tuple(config.cameras),
+        image_size=config.image_size,
     )
     plant.reset(config.seed)
     domain = os.environ.get("ROS_DOMAIN_ID", "0")

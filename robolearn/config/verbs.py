@@ -176,6 +176,8 @@ class SimArmConfig:
     rate: float = option("joint states per second", low=1)
     domain_id: int | None = option("ROS domain; null takes ROS_DOMAIN_ID", low=0, high=232)
     seed: int = option("seed of the first episode", low=0)
+    cameras: list[str] = option("cameras whose pictures are published at 30 Hz, e.g. [external,wrist]")
+    image_size: int = option("width and height of their pictures in pixels", low=8)
     flaws: FlawsConfig
 
 

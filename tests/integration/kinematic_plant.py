@@ -10,7 +10,8 @@ DISTANCE = 0.03  # m that the tool must move for success
 
 
 class KinematicPlant:
-    def __init__(self):
+    def __init__(self, cameras=()):
+        self.cameras = cameras
         self.robot, self.objects = get_robot("panda"), ("cube",)
         self.reset(0)
 
@@ -39,6 +40,9 @@ class KinematicPlant:
         if command is not None:
             self.pose = command.copy()
 
+    def pictures(self):
+        return {name: np.arange(2 * 3 * 3, dtype=np.uint8).reshape(2, 3, 3) for name in self.cameras}
+
     def hold(self):
         pass
 
@@ -47,5 +51,5 @@ class KinematicPlant:
         return int(done), done
 
 
-def make_plant(*, task, robot, period, gain, gravity):
-    return KinematicPlant()
+def make_plant(*, cameras, **more):
+    return KinematicPlant(cameras)

@@ -75,3 +75,19 @@ def test_an_arm_that_is_deaf_stays_with_its_last_command(plant):
     for _ in range(50):
         plant.hold()
     np.testing.assert_allclose(plant.state.joints, begin, atol=5e-3)
+
+
+def test_its_cameras_see_what_those_of_the_simulation_see():
+    env = MujocoVecEnv("lift", "panda", num_envs=1, cameras=["external", "wrist"], image_size=32)
+    observation, _ = env.reset(seed=[5])
+    seeing = make_plant(task="lift", robot="panda", period=1 / 250, cameras=("external", "wrist"), image_size=32)
+    seeing.reset(5)
+    for name, picture in seeing.pictures().items():
+        assert picture.shape == (32, 32, 3)
+        np.testing.assert_array_equal(picture, observation[f"observation.images.{name}"][0])
+    assert list(seeing.pictures()) == ["external", "wrist"]
+    env.close()
+
+
+def test_a_plant_without_cameras_draws_nothing(plant):
+    assert plant.pictures() == {}

@@ -73,7 +73,7 @@ def test_values_that_are_wrong():
     np.testing.assert_array_equal(one.position, joints().position)  # what was measured stays
 
 
-@pytest.mark.parametrize("kind", ["blind", "deaf"])
+@pytest.mark.parametrize("kind", ["blind", "lost", "deaf"])
 def test_faults_elsewhere_leave_joint_states_alone(kind):
     one = joints()
     assert begun(kind).joints(one, 10.0) is one
