@@ -23,13 +23,14 @@ from robolearn.errors import UserError
 from robolearn.protocols import Observation
 from robolearn.real.control_step import SLACK
 from robolearn.real.controller import Controller
-from robolearn.real.handover import Action, Done, Drive, Handover, Threaded
+from robolearn.real.handover import Done, Drive, Handover, Threaded
 from robolearn.real.homing import HomingSpace, away_from_home
 from robolearn.real.interfaces import Robot
 from robolearn.real.requests import SILENT
-from robolearn.real.scene import Scene, SuccessSource, Takeover
+from robolearn.real.scene import Scene, SuccessSource
 from robolearn.real.settings import Settings
 from robolearn.real.state_machine import Event, State
+from robolearn.real.takeover import Action, Person, Takeover
 from robolearn.schema import Schema
 
 log = logging.getLogger(__name__)
@@ -94,10 +95,11 @@ class ArmEnv:
         self._home = np.array((*spec.home, spec.gripper_width), np.float32)
         self._low, self._high = (np.array(bound, np.float32) for bound in (schema.action.low, schema.action.high))
 
+        self._person = Person(person, schema.action)
+
         def asked() -> Action | None:
             held = self._held  # another thread may forget it meanwhile
-            action = None if held is None or self._halted else person(held)
-            return None if action is None else np.clip(action, self._low, self._high).astype(np.float32)
+            return None if held is None or self._halted else self._person(held)
 
         self._handover = Handover(deadline=settings.deadline, person=asked, clock=clock)
         # the handover alone decides whether an action is in time, so that it knows what was executed
@@ -156,7 +158,7 @@ class ArmEnv:
             raise RuntimeError("the episode is over: reset first")
         whole = self._advance(np.clip(actions[0], self._low, self._high).astype(np.float32))
         action = held if self._done.action is None else self._done.action
-        self._held = self._still(action[-1])
+        self._held = self._person.still(action[-1])
         self._elapsed += 1
         behind = self._handover.waiting
         # what is said now is about now, not about a step that went by while somebody was thinking
@@ -196,13 +198,7 @@ class ArmEnv:
                 break
         self._elapsed = 0
         width = self.schema["observation.state"].names.index("gripper_width")
-        self._held = self._still(self._observation["observation.state"][width])
-
-    def _still(self, width: Any) -> Action:
-        """The action that moves nothing: every action space has changes, then the gripper's width."""
-        action = np.zeros_like(self._low)
-        action[-1] = width
-        return np.clip(action, self._low, self._high)
+        self._held = self._person.still(self._observation["observation.state"][width])
 
     def _request_start(self) -> Future[str] | None:
         """Ask for START, unless the arm was stopped; `stop` either prevents it or comes after it."""

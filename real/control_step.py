@@ -22,9 +22,10 @@ class ControlStep:
         start: position sent at T_k; reference of the command and start of the line.
         measured: joints and width as observed.
         goal: where to be at T_k+1; without an action the previous goal, approached at once.
-        aimed: whether an action set the goal, so that there is a line to follow.
+        action: that set the goal, if one did, so that there is a line to follow.
         answered: whether its own answer set the goal.
         sent: whether a command has used that answer.
+        person: whether that answer is a person's.
     """
 
     number: int
@@ -33,14 +34,15 @@ class ControlStep:
     start: Array
     measured: Array
     goal: Array
-    aimed: bool = False
+    action: NDArray[np.float32] | None = None
     answered: bool = False
     sent: bool = False
+    person: bool = False
 
     def target(self, when: float, dt: float) -> tuple[Array, Array]:
         """Target and its velocity at time `when` for a control step of `dt` s; the width is a set-point."""
         share = (when - self.begin) / dt
-        if not self.aimed or share > 1.0 + SLACK / dt:
+        if self.action is None or share > 1.0 + SLACK / dt:
             return self.goal, np.zeros_like(self.goal)
         rate = (self.goal - self.start) / dt
         rate[-1] = 0.0

@@ -16,13 +16,14 @@ from concurrent.futures import Future
 import numpy as np
 from numpy.typing import NDArray
 
-from robolearn.action_space import ActionSpace
+from robolearn.action_space import ActionSpace, still
 from robolearn.errors import UserError
 from robolearn.motion import MotionLimiter
 from robolearn.protocols import Observation
 from robolearn.real.chunk_buffer import ChunkBuffer
 from robolearn.real.control_step import SLACK, ControlStep
 from robolearn.real.interfaces import Inference, Robot
+from robolearn.real.observer import LoopObserver, Unobserved
 from robolearn.real.requests import Requests, settle
 from robolearn.real.safety import Limits, SafetyFilter
 from robolearn.real.settings import Settings
@@ -47,22 +48,27 @@ class Controller:
         inference: Inference,
         settings: Settings,
         resumes: bool = True,
+        at_once: bool = False,
+        observer: LoopObserver | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Control `robot` with actions from `inference`, turned into commands by `action_space`.
 
         With `resumes` a hold ends by itself, else what would be a hold is a fault. `clock` serves the statistics only.
+        With `at_once` an answer is looked for in the period of its request, too, as a person's may be there already.
+        `observer` is told what happens.
         """
         if settings.rate < schema.fps:
             raise UserError(f"a control rate of {settings.rate} Hz is below the policy's {schema.fps} Hz: raise it")
         self.settings = settings
-        self.machine = StateMachine()
+        self.machine = StateMachine(self._on_change)
         self.statistics = LoopStatistics()
         self.safety = SafetyFilter(Limits.of(action_space.robot, period=1.0 / settings.rate))
         self._dt, self._length = 1.0 / schema.fps, 1.0 / settings.rate
         self._motion = MotionLimiter(action_space.robot, self._length)
         self._space, self._robot, self._inference, self._clock = action_space, robot, inference, clock
-        self._resumes = resumes
+        self._resumes, self._at_once = resumes, at_once
+        self._observer = observer or Unobserved()
         self._watchdog = Watchdog(
             robot=robot,
             inference=inference,
@@ -76,6 +82,7 @@ class Controller:
         self._requests = Requests()
         self._stopping: list[Future[str]] = []
         self._step: ControlStep | None = None
+        self._led = False  # by a person, in the last control step
         self._last: Array | None = None  # command that was sent
         self._epoch = 0
         self._begin = 0.0
@@ -153,7 +160,7 @@ class Controller:
         if reason := refusal(measured, self.safety.limits, self._names):
             return reason
         self.safety.reset(first_command(measured, self._last))
-        self.statistics = LoopStatistics()
+        self.statistics, self._led = LoopStatistics(), False
         self.machine.handle(Event.START, "started")
         self._engage(now)
         return ""
@@ -227,6 +234,7 @@ class Controller:
             self.machine.handle(Event.FAULT, "the observation is not finite")
             return
         observed = self._clock() - age
+        self._conclude()
         self._inference.ask(number, observation)
         here = goal = self.safety.position
         if self._step is not None:
@@ -235,8 +243,11 @@ class Controller:
         begin = self._begin + number * self._dt
         self._step = ControlStep(number, begin, observed, here, self._measured(observation), goal)
         self.statistics.ticks += 1
+        self._observer.observed(begin, observation)
         if (action := self._plan.action(begin)) is not None:
             self._aim(self._step, action)
+        if self._at_once:
+            self._take_answer(now)
 
     def _take_answer(self, now: float) -> None:
         answer = self._inference.poll()
@@ -246,11 +257,15 @@ class Controller:
         begin = self._begin + answer.tick * self._dt
         self._watchdog.answered(begin)
         self._plan.put(ActionChunk(answer.actions, t0=begin, dt=self._dt))
+        if not answer.person:
+            self._observer.planned(begin, answer.actions)
         step = self._step
         if self.machine.state is not State.ACTIVE or step is None or answer.tick != step.number:
             return
-        if now - step.begin <= self.settings.deadline + SLACK:
-            step.answered = True
+        # a person who takes over need not wait for the next control step
+        limit = self._dt - 2 * SLACK if answer.person else self.settings.deadline
+        if now - step.begin <= limit + SLACK:
+            step.answered, step.person = True, answer.person
             self._aim(step, answer.actions[0])
 
     def _aim(self, step: ControlStep, action: NDArray[np.float32]) -> None:
@@ -259,7 +274,22 @@ class Controller:
             self.machine.handle(Event.FAULT, "the policy gave an action that is not finite")
             return
         step.goal = eased(step.start, goal, elapsed=step.begin - self._begin, ramp=self.settings.ramp)
-        step.aimed = True
+        step.action = action
+
+    def _conclude(self) -> None:
+        """Tell what was executed in the control step that is over: nothing, where no action came."""
+        if (step := self._step) is None:
+            return
+        action = step.action if step.action is not None else still(self._space.feature, float(step.goal[-1]))
+        self._observer.executed(step.begin, action, person=step.person)
+        self.statistics.person_steps += step.person
+        self.statistics.takeovers += step.person and not self._led
+        self._led = step.person
+
+    def _on_change(self, before: State, after: State, reason: str) -> None:
+        if before is State.ACTIVE and self._step is not None and self._step.action is not None:
+            self._conclude()
+        self._observer.changed(before, after, reason)
 
     # ------------------------------------------------------------ motion
 
@@ -273,8 +303,10 @@ class Controller:
         self._moving = True
         if step.answered and not step.sent:
             step.sent = True
-            self.statistics.latency.add(self._clock() - step.observed)
+            if not step.person:  # who did not wait for the observation
+                self.statistics.latency.add(self._clock() - step.observed)
 
     def _send(self, position: Array) -> None:
         self._robot.write(position)
+        self._observer.commanded(position)
         self._last = position

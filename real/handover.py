@@ -13,15 +13,12 @@ from collections import deque
 from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
-import numpy as np
-from numpy.typing import NDArray
-
 from robolearn.protocols import Observation
 from robolearn.real.control_loop import ControlLoop
 from robolearn.real.controller import Controller
+from robolearn.real.takeover import Action
 from robolearn.real.worker import Answer
 
-Action = NDArray[np.float32]
 Person = Callable[[], Action | None]  # the action [action_dim] of a person who has taken over, else None
 
 
@@ -95,7 +92,7 @@ class Handover:
             if action is None:
                 return None
             self._handed = Done(action, person)
-            return Answer(self._epoch, self._tick, action[None], 0.0)
+            return Answer(self._epoch, self._tick, action[None], 0.0, person=person)
 
     def _begin_step(self) -> None:
         self._offered, self._handed, self._polled_since = None, Done(), False

@@ -30,3 +30,13 @@ class Inference(Protocol):
 
     def poll(self) -> Answer | None:
         """Newest answer since the last call."""
+
+
+class PolicyInference(Inference, Protocol):
+    """Inference that can stand back while a person leads."""
+
+    def ask(self, tick: int, observation: Observation, *, replan: bool = False) -> bool:
+        """Hand over the observation of a tick; with `replan` the policy plans anew from it."""
+
+    def watch(self, tick: int, observation: Observation) -> bool:
+        """Hand over an observation for the policy's history only."""

@@ -7,10 +7,6 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from robolearn.protocols import Observation
-from robolearn.real.handover import Action
-
-# from the action that moves nothing to that of a person who has taken over, or None
-Takeover = Callable[[Action], Action | None]
 
 
 class SuccessSource(Protocol):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from enum import StrEnum
 
 
@@ -42,8 +43,9 @@ TRANSITIONS: dict[tuple[State, Event], State] = {
 class StateMachine:
     """The present state and why it was entered."""
 
-    def __init__(self) -> None:
-        """Start inactive."""
+    def __init__(self, changed: Callable[[State, State, str], object] | None = None) -> None:
+        """Start inactive; `changed` is called with the state before and after each change and its reason."""
+        self._changed = changed
         self.state = State.INACTIVE
         self.reason = "waiting for the first observation"
 
@@ -52,5 +54,8 @@ class StateMachine:
         following = TRANSITIONS.get((self.state, event))
         if following is None:
             return False
+        before = self.state
         self.reason, self.state = reason, following  # in this order for who reads them from another thread
+        if self._changed is not None:
+            self._changed(before, following, reason)
         return True

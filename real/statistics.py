@@ -43,12 +43,14 @@ class LoopStatistics:
         ticks: control steps.
         late_chunks: control steps that began or stayed with the previous plan because inference was late.
         holds: times that the controller went into hold.
+        takeovers: times that a person took over.
+        person_steps: control steps that were a person's.
     """
 
     def __init__(self) -> None:
         """Start empty."""
         self.lateness, self.latency = Recent(), Recent()
-        self.missed = self.ticks = self.late_chunks = self.holds = 0
+        self.missed = self.ticks = self.late_chunks = self.holds = self.takeovers = self.person_steps = 0
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON data; times in ms, rounded to 1 us."""
@@ -58,6 +60,8 @@ class LoopStatistics:
             "ticks": self.ticks,
             "late_chunks": self.late_chunks,
             "holds": self.holds,
+            "takeovers": self.takeovers,
+            "person_steps": self.person_steps,
             "lateness_ms": np.round(self.lateness.values() * 1e3, 3).tolist(),
             "latency_ms": np.round(self.latency.values() * 1e3, 3).tolist(),
         }
@@ -69,7 +73,7 @@ def summarise(records: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     Percentiles are None where nothing was recorded.
     """
     records = list(records)
-    counts = ("periods", "missed_periods", "ticks", "late_chunks", "holds")
+    counts = ("periods", "missed_periods", "ticks", "late_chunks", "holds", "takeovers", "person_steps")
     summary: dict[str, Any] = {name: sum(int(r[name]) for r in records) for name in counts}
     for series in ("lateness_ms", "latency_ms"):
         values = np.concatenate([np.asarray(r[series], float) for r in records]) if records else np.zeros(0)

@@ -35,7 +35,7 @@ from robolearn.schema import Schema
 
 Array = NDArray[np.float32]
 
-RESET, OBSERVE, TELL = 0, 1, 2
+RESET, OBSERVE, TELL, WATCH, REPLAN = range(5)  # REPLAN observes, too
 REQUEST = struct.Struct("<iqq")  # kind, epoch, tick or seed
 ANSWER = struct.Struct("<qqd")  # epoch, tick, s of inference
 READY = b"ready"
@@ -52,12 +52,14 @@ class Answer:
         tick: control step that the first action is for.
         actions: [m, action_dim]; the rest says what to do if no newer answer arrives.
         duration: s that inference took.
+        person: whether it is a person's action, not the policy's.
     """
 
     epoch: int
     tick: int
     actions: Array
     duration: float
+    person: bool = False
 
 
 class InferenceWorker:
@@ -116,15 +118,25 @@ class InferenceWorker:
         self._told = self.instruction
         self._send(REQUEST.pack(RESET, epoch, seed) + self._told.encode())
 
-    def ask(self, tick: int, observation: Observation) -> bool:
-        """Hand over the observation (no batch axis) of a tick; return False if too much is unanswered already."""
+    def ask(self, tick: int, observation: Observation, *, replan: bool = False) -> bool:
+        """Hand over the observation (no batch axis) of a tick; return False if too much is unanswered already.
+
+        With `replan` what was planned before does not count any more.
+        """
+        return self._observe(REPLAN if replan else OBSERVE, tick, observation)
+
+    def watch(self, tick: int, observation: Observation) -> bool:
+        """Like `ask`, for the policy's history only: the answer says nothing."""
+        return self._observe(WATCH, tick, observation)
+
+    def _observe(self, kind: int, tick: int, observation: Observation) -> bool:
         if self._sent - self._answered >= MAX_IN_FLIGHT:
             return False
         self._sent = tick
         if self.at_once and self.instruction != self._told:
             self._told = self.instruction
             self._send(REQUEST.pack(TELL, self._epoch, 0) + self._told.encode())
-        self._send(REQUEST.pack(OBSERVE, self._epoch, tick) + pack(self._schema, observation))
+        self._send(REQUEST.pack(kind, self._epoch, tick) + pack(self._schema, observation))
         return True
 
     def poll(self) -> Answer | None:
@@ -138,7 +150,7 @@ class InferenceWorker:
                     continue
                 self._answered = tick
                 values = np.frombuffer(message, np.float32, offset=ANSWER.size).reshape(-1, self._action_dim)
-                newest = Answer(epoch, tick, values, duration)
+                newest = Answer(epoch, tick, values, duration) if len(values) else None
         return newest
 
     def close(self) -> None:
@@ -208,7 +220,16 @@ class Server:
                 self.actor.replan()
             elif epoch == self.epoch:
                 newest = message
-        return None if newest is None else self._infer(newest)
+                if kind == WATCH:
+                    self.tick = number
+                    self.actor.observe(self._told(unpack(self.schema, message[REQUEST.size :])))
+                elif kind == REPLAN:
+                    self.actor.replan()
+        return None if newest is None else self._answer(newest)
+
+    def _answer(self, message: bytes) -> bytes:
+        kind, epoch, tick = REQUEST.unpack_from(message)
+        return ANSWER.pack(epoch, tick, 0.0) if kind == WATCH else self._infer(message)
 
     def _infer(self, message: bytes) -> bytes:
         begin = time.perf_counter()

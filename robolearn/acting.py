@@ -66,6 +66,10 @@ class ChunkActor:
         """Drop what is left of every world's chunk; history and noise go on."""
         self._used[:] = self._valid
 
+    def observe(self, observation: Observation) -> None:
+        """Take a new frame [num_envs, ...] while somebody else acts: the history goes on."""
+        self._remember(observation, np.arange(self.num_envs))
+
     def base_action(self, observation: Observation, ids: NDArray[np.intp] | None = None) -> NDArray[np.float32]:
         """Take a new frame [num_envs, ...] and return the base policy's action for this control step.
 

@@ -131,6 +131,13 @@ def _delta_feature(robot: RobotSpec, names: tuple[str, ...], unit: tuple[str, ..
     )
 
 
+def still(feature: Feature, width: float) -> NDArray[np.float32]:
+    """Return the action that moves nothing [action_dim]: each space has changes, then the gripper's width in m."""
+    action = np.zeros(feature.shape, np.float32)
+    action[-1] = width
+    return np.clip(action, feature.low, feature.high).astype(np.float32)
+
+
 def posture_gain(n_joints: int) -> float:
     """Gain of the pull towards home: an arm of six joints or fewer has no null space, so it would only disturb."""
     return POSTURE_GAIN if n_joints > 6 else 0.0

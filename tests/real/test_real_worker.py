@@ -4,6 +4,7 @@ import struct
 import subprocess
 import sys
 import time
+from functools import partial
 
 import numpy as np
 import pytest
@@ -15,11 +16,14 @@ from robolearn.real.bundle import load_bundle
 from robolearn.real.control_loop import ControlLoop
 from robolearn.real.state_machine import Event, State
 from robolearn.real.worker import (
+    ANSWER,
     MAX_IN_FLIGHT,
     OBSERVE,
+    REPLAN,
     REQUEST,
     RESET,
     TELL,
+    WATCH,
     InferenceWorker,
     Server,
     pack,
@@ -153,6 +157,52 @@ def test_dropped_ticks_use_up_their_actions(bundle):
         lengths.append((len(answer) - struct.calcsize("<qqd")) // 20)
     # chunks of 4 with 2 executed: ticks 1 and 3 are second in their chunk
     assert lengths == [3, 3]
+
+
+def test_a_watched_observation_is_history_and_a_replanned_one_begins_a_chunk(bundle):
+    """Chunks of 4 with 2 executed: what is left of the answer says how far into its chunk a tick is."""
+    server = Server(bundle)
+    server.handle([REQUEST.pack(RESET, 1, 0)])
+
+    def ask(kind, tick, value=0.0):
+        answer = server.handle([REQUEST.pack(kind, 1, tick) + pack(bundle.schema, observation(bundle.schema, value))])
+        return (len(answer) - ANSWER.size) // 20
+
+    assert [ask(OBSERVE, 0), ask(OBSERVE, 1), ask(OBSERVE, 2)] == [4, 3, 4]
+    assert [ask(WATCH, 3, value=0.3), ask(WATCH, 4, value=0.4)] == [0, 0]
+    state = server.actor.read()["observation.state"][0, :, 0]
+    np.testing.assert_allclose(state, (0.3, 0.4))
+    assert ask(REPLAN, 5, value=0.5) == 4
+    state = server.actor.read()["observation.state"][0, :, 0]
+    np.testing.assert_allclose(state, (0.4, 0.5))
+    assert ask(OBSERVE, 6) == 3
+
+
+def test_a_request_to_plan_anew_is_not_lost_with_an_observation_that_is_passed_over(bundle):
+    server = Server(bundle)
+    server.handle([REQUEST.pack(RESET, 1, 0)])
+    data = pack(bundle.schema, observation(bundle.schema))
+    server.handle([REQUEST.pack(OBSERVE, 1, 0) + data])
+    planned = []
+    plan = server.actor._plan
+    server.actor._plan = lambda ids: planned.append(1) or plan(ids)
+    server.handle([REQUEST.pack(REPLAN, 1, 1) + data, REQUEST.pack(OBSERVE, 1, 2) + data])
+    assert planned
+
+
+def test_who_watches_is_answered_with_nothing(worker, bundle):
+    worker.reset(epoch=1, seed=0)
+    for tick in range(3 * MAX_IN_FLIGHT):  # each is answered, else there would be too many at once
+        wait_for(partial(try_to_watch, worker, tick, observation(bundle.schema)))
+    while worker._answered < 3 * MAX_IN_FLIGHT - 1:
+        assert worker.poll() is None
+    worker.ask(99, observation(bundle.schema), replan=True)
+    assert wait_for(worker.poll).tick == 99
+
+
+def try_to_watch(worker, tick, seen):
+    assert worker.poll() is None
+    return worker.watch(tick, seen)
 
 
 def test_the_loop_keeps_its_grid_and_reports_a_failure(monkeypatch):
