@@ -63,7 +63,9 @@ class DataImportConfig:
 
     source: str = option("HDF5 file, folder of a LeRobot v3 dataset, or rosbag2 folder (or a folder of several)")
     format: str | None = option("hdf5, lerobot or rosbag; null finds out")
-    contract: str | None = option("YAML file that says what becomes which channel; rosbag needs one")
+    contract: str | None = option(
+        "YAML file that says what becomes which channel; a rosbag needs one, beside it or here"
+    )
     task: str | None = option("instruction; null takes what the source or the contract says")
     video: bool = option("store pictures as videos, else as PNG files in the data")
     out: str = option("folder of the new dataset")

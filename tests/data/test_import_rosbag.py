@@ -245,3 +245,40 @@ def test_a_damaged_recording_is_refused(tmp_path):
     (tmp_path / "bag" / "bag.mcap").write_bytes(b"nothing of use")
     with pytest.raises(UserError, match="cannot be read as a rosbag2 recording"):
         bring_in(tmp_path / "bag", tmp_path / "out", file)
+
+
+def test_frames_at_a_topic_s_messages_with_labels_columns_and_a_verdict(tmp_path):
+    truth = TYPES["std_msgs/msg/Bool"]
+    times = [0, 50, 100, 400, 450, 500]
+    messages = [("/commands", t, multi_array(t / 500, 0.0)) for t in times]
+    messages += [("/joint_states", t, joint_state(START, elbow=t, wrist=t)) for t in times]
+    messages += [("/led", t, truth(t in (50, 450))) for t in times] + [("/verdict", 600, truth(True))]
+    write_bag(tmp_path / "bags" / "one", messages)
+    channels = {
+        "observation.state": {"topic": "/joint_states", "names": ["elbow", "wrist"], "unit": "rad"},
+        "intervention": {"topic": "/led", "dtype": "bool", "names": ["led"]},
+        "action": CONTRACT["channels"]["action"],
+    }
+    data = {**CONTRACT, "frames": "/commands", "verdict_topic": "/verdict", "columns": {"bundle": "b"}}
+    (tmp_path / "bags" / "one" / "contract.yaml").write_text(yaml.safe_dump({**data, "channels": channels}))
+    assert bring_in(tmp_path / "bags", tmp_path / "out", None) == 2  # the contract lies beside the recording
+    data = EpisodeDataset.load(tmp_path / "out")
+    assert data.schema["intervention"].dtype == "bool"
+    assert data.channels["intervention"][:, 0].tolist() == [0, 1, 0, 0, 1, 0]
+    np.testing.assert_array_equal(data.channels["observation.state"][:, 0], times)
+    assert data.columns["success"] == [False, True]
+    assert data.columns["verdict"] == ["unsaid", "success"]
+    assert data.columns["bundle"] == ["b", "b"]
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        ({"frames": "/comands"}, "`frames: /comands` is no topic of a channel; did you mean '/commands'"),
+        ({"columns": ["a"]}, "`columns` must be a list of `name: text`"),
+    ],
+)
+def test_options_of_a_recorder_s_contract_that_cannot_be_are_told(tmp_path, options, text):
+    write_bag(tmp_path / "bag", session())
+    with pytest.raises(UserError, match=text):
+        bring_in(tmp_path / "bag", tmp_path / "out", contract(tmp_path / "c.yaml", **options))

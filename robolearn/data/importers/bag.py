@@ -98,27 +98,47 @@ class _Collector:
         return found.values
 
 
-def read_series(path: Path, contract: BagContract) -> tuple[list[Series], str]:
-    """Return the messages of every source of the contract, in its order, and the recording's instruction.
+@dataclass(frozen=True)
+class BagData:
+    """What a recording holds, without pictures.
+
+    Attributes:
+        series: the messages of every source of the contract, in its order.
+        task: the instruction.
+        success: the verdict, or None where nobody said one.
+    """
+
+    series: list[Series]
+    task: str
+    success: bool | None
+
+
+def read_bag(path: Path, contract: BagContract) -> BagData:
+    """Return the messages of every source of the contract.
 
     Raises:
         UserError: a topic is missing or silent, or a message lacks what is asked for.
     """
     collectors = [_Collector(source) for source in contract.sources]
-    task = contract.task
+    task, success = contract.task, None
     with open_bag(path) as reader:
         wanted = defaultdict(list)
         for collector in collectors:
             wanted[collector.source.topic].append(collector)
-        for topic, message, time in _messages(reader, {*wanted, *filter(None, [contract.task_topic])}, path):
+        asked = {*wanted, *filter(None, [contract.task_topic])}
+        # nobody has to say a verdict
+        asked |= {topic for topic in reader.topics if topic == contract.verdict_topic}
+        for topic, message, time in _messages(reader, asked, path):
             if topic == contract.task_topic and task is None:
                 task = str(message.data)
+            if topic == contract.verdict_topic:
+                success = bool(message.data)
             for collector in wanted[topic]:
                 collector.add(message, _stamp(message, topic) if contract.header_clock else time)
     if task is None:
         raise UserError(f"{path}: {contract.task_topic} has no messages: give task=... instead")
     try:
-        return [collector.series() for collector in collectors], task
+        return BagData([collector.series() for collector in collectors], task, success)
     except UserError as error:
         raise UserError(f"{path}: {error}") from error
 

@@ -12,8 +12,10 @@ from robolearn.data.importers.resample import RULES, TAKES, TOO_OLD, Rule
 from robolearn.data.inferred_schema import UNKNOWN_UNIT
 from robolearn.errors import UserError, nearest
 
-OPTIONS = ("fps", "robot", "task", "task_topic", "clock", "min_frames")
-SOURCE_OPTIONS = ("field", "names", "unit", "low", "high", "size", "resample", "tolerance", "too_old", "take")
+OPTIONS = ("fps", "robot", "task", "task_topic", "clock", "min_frames", "frames", "verdict_topic", "columns")
+SOURCE_OPTIONS = ("field", "names", "unit", "low", "high", "size", "dtype", "resample", "tolerance", "too_old", "take")
+DTYPES = ("float32", "bool")  # of numbers
+FILE = "contract.yaml"  # beside a recording: its own contract
 CLOCKS = ("received", "header")
 
 
@@ -29,6 +31,7 @@ class Source:
         low: lower bound of each component, or None.
         high: upper bound, likewise.
         size: height and width to which pictures are resized; None leaves them as they are.
+        dtype: of numbers; of a channel, that of its first source.
         rule: which message a frame takes.
     """
 
@@ -39,6 +42,7 @@ class Source:
     low: tuple[float, ...] | None
     high: tuple[float, ...] | None
     size: tuple[int, int] | None
+    dtype: str
     rule: Rule
 
 
@@ -56,6 +60,9 @@ class BagContract:
         min_frames: shorter episodes are left out.
         channels: places in `sources` by channel.
         sources: of all channels.
+        frames: place in `sources` of the topic whose messages are the frames, or None: frames are evenly spaced.
+        verdict_topic: a topic of truths whose last message says whether the recording ended in success, or None.
+        columns: texts that each episode is marked with.
     """
 
     path: Path
@@ -67,6 +74,9 @@ class BagContract:
     min_frames: int
     channels: dict[str, tuple[int, ...]]
     sources: tuple[Source, ...]
+    frames: int | None
+    verdict_topic: str | None
+    columns: dict[str, str]
 
 
 def read_bag_contract(path: Path, *, task: str | None) -> BagContract:
@@ -98,7 +108,27 @@ def read_bag_contract(path: Path, *, task: str | None) -> BagContract:
         min_frames=given.number("min_frames", 2),
         channels=channels,
         sources=tuple(sources),
+        frames=_frames(given, sources),
+        verdict_topic=given.options.get("verdict_topic"),
+        columns=_columns(given),
     )
+
+
+def _frames(contract: Contract, sources: Sequence[Source]) -> int | None:
+    topic = contract.options.get("frames")
+    if topic is None:
+        return None
+    topics = [source.topic for source in sources]
+    if topic not in topics:
+        raise contract.fail(f"`frames: {topic}` is no topic of a channel{nearest(str(topic), topics)}")
+    return topics.index(topic)
+
+
+def _columns(contract: Contract) -> dict[str, str]:
+    columns = contract.options.get("columns", {})
+    if not isinstance(columns, dict) or not all(isinstance(value, str) for value in columns.values()):
+        raise contract.fail("`columns` must be a list of `name: text`")
+    return {str(key): value for key, value in columns.items()}
 
 
 def _source(contract: Contract, key: str, entry: Mapping[str, Any]) -> Source:
@@ -116,6 +146,7 @@ def _source(contract: Contract, key: str, entry: Mapping[str, Any]) -> Source:
         low=bounds[0],
         high=bounds[1],
         size=None if size is None else (int(size[0]), int(size[1])),
+        dtype=_one_of(contract, entry, "dtype", DTYPES),
         rule=_rule(contract, key, entry),
     )
 

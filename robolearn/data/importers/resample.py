@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -75,16 +76,19 @@ def grid(series: Sequence[Times], rules: Sequence[Rule], *, fps: int) -> Times:
     return start + np.round(np.arange(count) * (SECOND / fps)).astype(np.int64)
 
 
-def episodes(series: Sequence[Times], rules: Sequence[Rule], *, fps: int) -> list[NDArray[np.intp]]:
+def episodes(
+    series: Sequence[Times], rules: Sequence[Rule], *, fps: int, frames: Times | None = None
+) -> list[NDArray[np.intp]]:
     """Return for each episode the places [T, channels] of the messages of its frames.
 
     Frames without a message are left out at both ends. In between they end an episode ("cut"), are left out ("drop"),
-    or are an error.
+    or are an error. Where the times of the `frames` [T] are given, in ns, in order, an episode ends also where the next
+    one is late by more than half a step.
 
     Raises:
         TooOldError: a frame has no message, and the rule says that this is an error.
     """
-    ticks = grid(series, rules, fps=fps)
+    ticks = grid(series, rules, fps=fps) if frames is None else frames
     places = np.stack([pick(times, ticks, rule) for times, rule in zip(series, rules, strict=True)], axis=1)
     missing = places < 0
     for channel, rule in enumerate(rules):
@@ -99,4 +103,9 @@ def episodes(series: Sequence[Times], rules: Sequence[Rule], *, fps: int) -> lis
     kept = np.asarray(~missing[:, dropped].any(axis=1))
     borders = np.flatnonzero(np.diff(np.concatenate(([True], ends, [True])).astype(int)))
     spans = zip(borders[::2], borders[1::2], strict=True)
-    return [places[a:b][kept[a:b]] for a, b in spans]
+    late = () if frames is None else np.flatnonzero(np.diff(ticks) > 1.5 * SECOND / fps) + 1
+    return [places[a:b][kept[a:b]] for begin, end in spans for a, b in pairwise(_cut(begin, end, late))]
+
+
+def _cut(begin: int, end: int, late: Iterable[int]) -> list[int]:
+    return [begin, *(i for i in late if begin < i < end), end]

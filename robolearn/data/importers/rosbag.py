@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from robolearn.data.importers.bag import Series, read_pictures, read_series
-from robolearn.data.importers.bag_contract import BagContract, read_bag_contract, spread
+from robolearn.data.importers.bag import Series, read_bag, read_pictures
+from robolearn.data.importers.bag_contract import FILE, BagContract, read_bag_contract, spread
 from robolearn.data.importers.recordings import SOURCE, Recorded, Recordings, role_of
 from robolearn.data.importers.resample import SECOND, TooOldError, episodes
+from robolearn.data.importers.unfinished import finish, is_bag
 from robolearn.data.inferred_schema import AXES
 from robolearn.errors import UserError
 from robolearn.schema import Feature, Schema, SchemaError
@@ -22,10 +23,10 @@ Pictures = Mapping[int, Mapping[int, NDArray[np.uint8]]]
 
 
 def find_bags(source: Path) -> list[Path]:
-    """Return the recordings in a folder: itself, or those in it by name."""
-    if (source / "metadata.yaml").exists():
+    """Return the recordings in a folder: itself, or those in it by name; those that were not finished, too."""
+    if is_bag(source):
         return [source]
-    return sorted(path.parent for path in source.glob("*/metadata.yaml"))
+    return sorted(path for path in source.iterdir() if path.is_dir() and is_bag(path))
 
 
 def read_bags(source: Path, contract: Path | None, *, task: str | None) -> Recordings:
@@ -33,20 +34,30 @@ def read_bags(source: Path, contract: Path | None, *, task: str | None) -> Recor
 
     Args:
         source: a rosbag2 folder, or a folder of several.
-        contract: YAML, see docs/data.md.
+        contract: YAML, see docs/data.md; None takes the one that lies beside each recording.
         task: the instruction; None takes the contract's.
 
     Raises:
         UserError: there is no contract or no recording, a topic is missing or has no messages.
     """
-    if contract is None:
-        raise UserError("a rosbag needs contract=FILE, which says what becomes which channel: see docs/data.md")
-    given = read_bag_contract(contract, task=task)
     bags = find_bags(source)
     if not bags:
         raise UserError(f"{source} is no rosbag2 recording: there is no metadata.yaml in it or in its folders")
-    schema = make_schema(given, read_series(bags[0], given)[0])
-    return Recordings(schema, given.robot, len(bags), (convert(bag, given, schema) for bag in bags))
+
+    def contract_of(bag: Path) -> BagContract:
+        own = contract if contract is not None else bag / FILE
+        if contract is None and not own.exists():
+            raise UserError(
+                f"a rosbag needs contract=FILE, which says what becomes which channel, for there is no {own}: see "
+                "docs/data.md"
+            )
+        return read_bag_contract(own, task=task)
+
+    for bag in bags:
+        finish(bag)
+    given = contract_of(bags[0])
+    schema = make_schema(given, read_bag(bags[0], given).series)
+    return Recordings(schema, given.robot, len(bags), (convert(bag, contract_of(bag), schema) for bag in bags))
 
 
 def make_schema(contract: BagContract, series: Sequence[Series]) -> Schema:
@@ -74,7 +85,7 @@ def _feature(contract: BagContract, key: str, parts: Sequence[Series]) -> Featur
     for given in ([source.low for source in sources], [source.high for source in sources]):
         values = [spread(b, len(p.names), f"'{key}'") for b, p in zip(given, parts, strict=True) if b is not None]
         bounds.append(tuple(v for value in values for v in value) if len(values) == len(parts) else None)
-    return Feature("float32", (len(names),), names, units, role_of(key), bounds[0], bounds[1])
+    return Feature(sources[0].dtype, (len(names),), names, units, role_of(key), bounds[0], bounds[1])
 
 
 def convert(bag: Path, contract: BagContract, schema: Schema) -> list[Recorded]:
@@ -83,7 +94,8 @@ def convert(bag: Path, contract: BagContract, schema: Schema) -> list[Recorded]:
     Raises:
         UserError: its messages make other channels than the schema's, or one comes too late and must not.
     """
-    series, task = read_series(bag, contract)
+    data = read_bag(bag, contract)
+    series = data.series
     try:
         schema.require_same(make_schema(contract, series), what=str(bag))
     except SchemaError as error:
@@ -92,18 +104,33 @@ def convert(bag: Path, contract: BagContract, schema: Schema) -> list[Recorded]:
     pictures = _decode(bag, contract, series, found)
     return [
         Recorded(
-            {key: _channel(contract.channels[key], series, pictures, places) for key in contract.channels},
-            task,
-            {SOURCE: bag.name},
+            {
+                key: _channel(contract.channels[key], series, pictures, places).astype(_dtype(schema[key]))
+                for key in contract.channels
+            },
+            data.task,
+            {SOURCE: bag.name, **contract.columns, **_verdict(contract, data.success if i == len(found) - 1 else None)},
         )
-        for places in found
+        for i, places in enumerate(found)
     ]
+
+
+def _dtype(feature: Feature) -> str:
+    return "uint8" if feature.dtype == "image" else feature.dtype
+
+
+def _verdict(contract: BagContract, success: bool | None) -> dict[str, Any]:
+    """Columns of an episode; the verdict is about the recording's last."""
+    if contract.verdict_topic is None:
+        return {}
+    return {"success": success is True, "verdict": "unsaid" if success is None else "success" if success else "failure"}
 
 
 def _resample(bag: Path, contract: BagContract, series: Sequence[Series]) -> list[Places]:
     times = [part.times for part in series]
+    frames = None if contract.frames is None else times[contract.frames]
     try:
-        return episodes(times, [source.rule for source in contract.sources], fps=contract.fps)
+        return episodes(times, [source.rule for source in contract.sources], fps=contract.fps, frames=frames)
     except TooOldError as error:
         source = contract.sources[error.channel]
         seconds = (error.time - min(part[0] for part in times)) / SECOND
@@ -124,4 +151,4 @@ def _channel(parts: Sequence[int], series: Sequence[Series], pictures: Pictures,
     if series[parts[0]].shape:
         i = parts[0]
         return np.stack([pictures[i][int(series[i].values[place])] for place in places[:, i]])
-    return np.concatenate([series[i].values[places[:, i]] for i in parts], axis=1).astype(np.float32)
+    return np.concatenate([series[i].values[places[:, i]] for i in parts], axis=1)
