@@ -21,7 +21,7 @@ from robolearn.protocols import Observation
 from robolearn.real.arm_env import ArmEnv
 from robolearn.real.offer import POSES
 from robolearn.real.requests import outcome
-from robolearn.real.ros2.link import Link
+from robolearn.real.ros2.link import Link, button
 from robolearn.real.ros2.node import STOP_TIMEOUT
 from robolearn.real.ros2.people import Buttons, Operator, Takeover
 from robolearn.real.ros2.robot_io import RIVAL
@@ -118,11 +118,11 @@ class RosArmEnv(ArmEnv):
         with ExitStack() as stack:
             self._link = Link(schema=schema, robot=action_space.robot, domain=domain)
             stack.callback(self._link.close)
-            buttons = Buttons(self._link)
+            buttons = Buttons(self._link.node)
             simulation = SimulatedScene(self._link, buttons) if simulated else None
-            takeover = Takeover(self._link, action_space)
-            operator = Operator(self._link, confirm=confirm)
-            self._link.button("stop", lambda: outcome(self.stop(), STOP_TIMEOUT))
+            takeover = Takeover(self._link.node, action_space)
+            operator = Operator(self._link.node, confirm=confirm)
+            button(self._link.node, "stop", lambda: outcome(self.stop(), STOP_TIMEOUT))
             super().__init__(
                 robot=self._link.robot,
                 scene=simulation or operator,

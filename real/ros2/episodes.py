@@ -14,6 +14,7 @@ from typing import Any, Self
 from robolearn.errors import UserError
 from robolearn.real.bundle import load_bundle
 from robolearn.real.offer import cameras_of
+from robolearn.real.record_settings import RecordSettings, require_rosbags
 from robolearn.real.ros2.availability import require_rclpy
 from robolearn.real.ros2.domain import choose_domain
 from robolearn.real.ros2.processes import Child, shared_memory_of, sweep
@@ -33,6 +34,7 @@ def run_episodes(
     seeds: Sequence[int],
     out: Path,
     settings: Settings | None = None,
+    recording: RecordSettings | None = None,
     plant: str = "robolearn.sim.ros_arm",
     task: str | None = None,
     robot: str | None = None,
@@ -49,6 +51,7 @@ def run_episodes(
         seeds: of the episodes' starts; the same seed starts the same in simulation.
         out: folder for results, trajectories and logs.
         settings: of the control loop.
+        recording: what is recorded, nothing when None; each episode's verdict is said.
         plant: module with `make_plant`, which the arm's process simulates.
         task: name; the bundle's when None.
         robot: name; the bundle's when None.
@@ -75,6 +78,7 @@ def run_episodes(
             bundle,
             out=out,
             settings=settings or Settings(),
+            recording=recording,
             plant=plant,
             task=task or manifest["task"]["name"],
             robot=robot or json.loads((bundle / "robot.json").read_text())["name"],
@@ -102,13 +106,26 @@ class Session:
     """Both processes and the client that directs them; a context manager that leaves nothing behind."""
 
     def __init__(
-        self, bundle: Path, *, out: Path, settings: Settings, plant: str, task: str, robot: str, domain: int
+        self,
+        bundle: Path,
+        *,
+        out: Path,
+        settings: Settings,
+        recording: RecordSettings | None = None,
+        plant: str,
+        task: str,
+        robot: str,
+        domain: int,
     ) -> None:
         """Prepare; nothing starts before `with`."""
+        self._recorded = recording is not None and recording.on
         self._statistics = out / "loop.json"
         self._domain = domain
         options = {name.replace("_", "-"): value for name, value in asdict(settings).items()}
         node = {"bundle": bundle, "statistics": self._statistics} | options
+        if recording is not None and recording.on:
+            require_rosbags()
+            node |= _recording_options(recording)
         arm = {"plant": plant, "task": task, "robot": robot, "rate": settings.rate, "record": out / "trajectories"}
         schema = load_bundle(bundle, verify=False).schema
         cameras = cameras_of(schema)
@@ -146,8 +163,10 @@ class Session:
         news = client.wait_for_end(limit)
         client.call("stop")
         loop = json.loads(self._statistics.read_text())
-        client.reset(NO_SEED)  # the arm has written the trajectory when it confirms
         success = bool(news["success"]) and news["success_at"] <= limit
+        if self._recorded:
+            client.call("success" if success else "failure")
+        client.reset(NO_SEED)  # the arm has written the trajectory when it confirms
         elapsed = news["success_at"] if success else news["elapsed"]
         return {"seed": seed, "success": success, "stage": news["stage"], "elapsed": elapsed, "loop": loop}
 
@@ -156,6 +175,16 @@ class Session:
         for child in reversed(self._children):
             child.end()
         sweep(segments, domain=self._domain)
+
+
+def _recording_options(recording: RecordSettings) -> dict[str, str | float]:
+    return {
+        "record": recording.mode,
+        "record-folder": recording.folder,
+        "ring-seconds": recording.ring_seconds,
+        "record-after": recording.after_seconds,
+        "record-megabytes": recording.megabytes,
+    }
 
 
 class Client:
@@ -182,7 +211,8 @@ class Client:
         self._reset = self._node.create_publisher(Int64, RESET, 10)
         self._node.create_subscription(String, EPISODE, self._on_news, 10)
         self._services = {
-            name: self._node.create_client(Trigger, f"/policy_controller/{name}") for name in ("start", "stop")
+            name: self._node.create_client(Trigger, f"/policy_controller/{name}")
+            for name in ("start", "stop", "success", "failure")
         }
 
     def close(self) -> None:

@@ -14,7 +14,7 @@ from rclpy.signals import SignalHandlerOptions
 from std_srvs.srv import Trigger
 
 from robolearn.errors import UserError
-from robolearn.real.ros2.node import NAME
+from robolearn.real.ros2.policy_controller import NAME
 from robolearn.real.ros2.robot_io import RosRobot
 from robolearn.robot import RobotSpec
 from robolearn.schema import Schema
@@ -58,16 +58,6 @@ class Link:
                 raise UserError(f"waited {timeout:.0f} s in vain for {what}: see that the arm's driver runs")
             time.sleep(0.01)
 
-    def button(self, name: str, pressed: Callable[[], str | None]) -> None:
-        """Offer a Trigger service that calls `pressed`, which may say why it failed."""
-
-        def answer(_: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
-            response.message = pressed() or ""
-            response.success = not response.message
-            return response
-
-        self.node.create_service(Trigger, f"~/{name}", answer)
-
     def close(self) -> None:
         """Leave the domain."""
         self._executor.shutdown()
@@ -75,3 +65,14 @@ class Link:
             self._thread.join(1.0)
         self.node.destroy_node()
         self._context.shutdown()
+
+
+def button(node: Node, name: str, pressed: Callable[[], str | None]) -> None:
+    """Offer a Trigger service `~/name` that calls `pressed`, which may say why it failed."""
+
+    def answer(_: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        response.message = pressed() or ""
+        response.success = not response.message
+        return response
+
+    node.create_service(Trigger, f"~/{name}", answer)

@@ -26,8 +26,9 @@ from rclpy.signals import SignalHandlerOptions
 from robolearn.errors import UserError
 from robolearn.real import control_loop
 from robolearn.real.realtime import use_fifo
-from robolearn.real.ros2.node import NAME, PolicyController, declare, make_controller
+from robolearn.real.ros2.node import PolicyController, declare, make_controller
 from robolearn.real.ros2.observing import EndedError
+from robolearn.real.ros2.policy_controller import NAME
 from robolearn.real.ros2.scope import Scope
 
 SUCCESS = TransitionCallbackReturn.SUCCESS

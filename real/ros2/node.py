@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import fields
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,55 +23,63 @@ from robolearn.errors import UserError
 from robolearn.real.bundle import Bundle, load_bundle
 from robolearn.real.control_loop import ControlLoop
 from robolearn.real.controller import Controller
+from robolearn.real.joystick import Joystick
 from robolearn.real.offer import cameras_of
+from robolearn.real.record_settings import RecordSettings
+from robolearn.real.recorder import Recorder
+from robolearn.real.recording import About
 from robolearn.real.requests import outcome
 from robolearn.real.ros2.observing import observe
-from robolearn.real.ros2.policy_controller import OPTIONS
+from robolearn.real.ros2.people import Takeover, hear_verdicts
+from robolearn.real.ros2.policy_controller import NAME, OPTIONS
+from robolearn.real.ros2.recording import listen, topics_of
 from robolearn.real.ros2.robot_io import RIVAL, RosRobot
 from robolearn.real.ros2.wiring import Wiring
 from robolearn.real.settings import Settings
 from robolearn.real.state_machine import Event, State
 from robolearn.real.statistics import percentiles, summarise, write_json
+from robolearn.real.takeover import Led, Person
 from robolearn.real.worker import InferenceWorker
 
-NAME = "policy_controller"
 STOP_TIMEOUT = 2.0  # s: braking from full speed takes a tenth of it
 CHANGEABLE = ("instruction",)  # parameters that may be set while the node runs
 LARGEST = 1e6  # value of a rate in Hz or a time in s
+LOST = "recording_failed"  # of the recorder's statistics
 LEVELS = {State.HOLD: DiagnosticStatus.WARN, State.FAULT: DiagnosticStatus.ERROR}
 
 
 class PolicyController:
     """Joins the robot's topics, the inference process and the control loop."""
 
-    def __init__(
-        self,
-        node: Node,
-        *,
-        bundle: Bundle,
-        robot: RosRobot,
-        settings: Settings,
-        statistics: str,
-        instruction_at_once: bool = False,
-    ) -> None:
+    def __init__(self, node: Node, *, bundle: Bundle, robot: RosRobot, options: Mapping[str, Any]) -> None:
         """Start inference and loop; the arm moves only after `start`. `node` is a `robolearn.real.ros2.managed` one."""
         self._node, self._robot, self._bundle = node, robot, bundle
-        self._path = Path(statistics) if statistics else None
+        self._path = Path(options["statistics"]) if options["statistics"] else None
+        settings, recording, joystick = settings_of(options)
+        takeover = Takeover(node, bundle.action_space, joystick=joystick, joy_topic=options["joy"])
+        hear_verdicts(node, self._on_verdict)
+        node.create_subscription(String, "~/task_instruction", self._on_instruction, 10)
         self.worker = InferenceWorker(bundle)
-        self.worker.at_once = instruction_at_once
-        self.worker.start()
+        self.worker.at_once = options["instruction_at_once"]
+        with ExitStack() as undo:
+            self._recorder = _start_recorder(node, bundle, recording) if recording.on else None
+            if self._recorder is not None:
+                undo.callback(self._recorder.close)
+            self.worker.start()
+            undo.pop_all()
         self.controller = Controller(
             schema=bundle.schema,
             action_space=bundle.action_space,
             robot=robot,
-            inference=self.worker,
+            inference=Led(self.worker, Person(takeover, bundle.schema.action), bundle.schema),
             settings=settings,
+            at_once=True,
+            observer=self._recorder,
         )
         self.loop = ControlLoop(self.controller)
         self._diagnostics = node.create_publisher(DiagnosticArray, "/diagnostics", 10)
         node.create_service(Trigger, "~/start", self._on_start)
         node.create_service(Trigger, "~/stop", self._on_stop)
-        node.create_subscription(String, "~/task_instruction", self._on_instruction, 10)
         node.create_timer(1.0, self._diagnose)
         robot.watch_rivals(lambda: self.controller.request(Event.FAULT, RIVAL))
         self.loop.start()
@@ -85,6 +95,8 @@ class PolicyController:
             outcome(self.controller.request(Event.STOP), STOP_TIMEOUT)
         self.loop.close()
         self.worker.close()
+        if self._recorder is not None:
+            self._recorder.close()
         self._write()
 
     def start(self) -> str:
@@ -120,6 +132,14 @@ class PolicyController:
 
     def _instruct(self) -> None:
         self.worker.instruction = self._node.get_parameter("instruction").value or self._bundle.instruction
+        if self._recorder is not None:
+            self._recorder.instruct(self.worker.instruction)
+
+    def _on_verdict(self, success: bool) -> str | None:
+        if self._recorder is None:
+            return "nothing is recorded: start the node with record=all"
+        self._recorder.judge(success)
+        return None
 
     def _write(self) -> None:
         if self._path is None:
@@ -137,6 +157,7 @@ class PolicyController:
             "memory_locked": self.loop.locked,
             "limited_commands": controller.safety.limited,
             "rejected_commands": controller.safety.rejected,
+            **({} if self._recorder is None else self._recorder.statistics()),
         }
 
     def _diagnose(self) -> None:
@@ -148,10 +169,12 @@ class PolicyController:
             "missed_periods": statistics.missed,
             "late_chunks": statistics.late_chunks,
             "holds": statistics.holds,
+            "takeovers": statistics.takeovers,
+            "person_steps": statistics.person_steps,
         }
         values |= {f"age_{name}_ms": age and round(age * 1e3, 1) for name, age in self._robot.ages().items()}
         status = DiagnosticStatus(
-            level=LEVELS.get(state, DiagnosticStatus.OK),
+            level=LEVELS.get(state, DiagnosticStatus.WARN if LOST in values else DiagnosticStatus.OK),
             name=NAME,
             message=self.condition,
             values=[KeyValue(key=key, value=str(value)) for key, value in values.items()],
@@ -172,21 +195,40 @@ def make_controller(
     """
     if not options["bundle"]:
         raise UserError("no bundle: give --bundle FOLDER (the folder that `robolearn export` wrote)")
-    settings = Settings(**{field.name: options[field.name] for field in fields(Settings)})
+    settings, *_ = settings_of(options)  # what cannot be is told before anything is waited for
     wiring = Wiring.parse(options)
     bundle = load_bundle(Path(options["bundle"]))
     wiring.require_robot(bundle.robot, cameras_of(bundle.schema))
     wait = options["wait"]
     schema = observe(bundle, wiring, description=options["robot"], wait=wait, context=context, ended=ended)
     robot = RosRobot(node, schema=schema, robot=bundle.robot, wiring=wiring, settings=settings)
-    return PolicyController(
-        node,
-        bundle=bundle,
-        robot=robot,
-        settings=settings,
-        statistics=options["statistics"],
-        instruction_at_once=options["instruction_at_once"],
+    return PolicyController(node, bundle=bundle, robot=robot, options=options)
+
+
+def settings_of(options: Mapping[str, Any]) -> tuple[Settings, RecordSettings, Joystick | None]:
+    """What the options say of the loop, of recordings and of a joystick.
+
+    Raises:
+        UserError: a value cannot be.
+    """
+    settings = Settings(**{field.name: options[field.name] for field in fields(Settings)})
+    recording = RecordSettings(
+        mode=options["record"],
+        folder=options["record_folder"],
+        ring_seconds=options["ring_seconds"],
+        after_seconds=options["record_after"],
+        megabytes=options["record_megabytes"],
     )
+    joystick = Joystick.of(
+        options["joy_axes"], options["joy_buttons"], speed=options["joy_speed"], turn=options["joy_turn"]
+    )
+    return settings, recording, joystick if options["joy"] else None
+
+
+def _start_recorder(node: Node, bundle: Bundle, settings: RecordSettings) -> Recorder:
+    recorder = Recorder(settings, About.of(bundle), listener=partial(listen, topics=topics_of(node)))
+    recorder.start()
+    return recorder
 
 
 def declare(node: Node, options: Mapping[str, Any]) -> dict[str, Any]:

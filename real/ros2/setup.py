@@ -25,6 +25,7 @@ if __name__ == "__main__":
         entry_points={
             "console_scripts": [
                 "policy_controller = robolearn.real.ros2.policy_controller:main",
+                "keyboard = robolearn.real.ros2.keyboard:main",
                 "simulated_arm = robolearn.real.ros2.simulated_arm:main",
             ]
         },

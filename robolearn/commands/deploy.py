@@ -32,6 +32,7 @@ def deploy(config: DeploymentConfig, *, bundle: Path, first_seed: int, out: Path
             episodes of another bundle or other settings.
     """
     from robolearn.real.bundle import load_bundle
+    from robolearn.real.record_settings import RecordSettings
     from robolearn.real.ros2.episodes import run_episodes
     from robolearn.real.settings import Settings
 
@@ -40,6 +41,13 @@ def deploy(config: DeploymentConfig, *, bundle: Path, first_seed: int, out: Path
         stale_after=config.stale_limit,
         chunk_timeout=config.chunk_timeout,
         deadline=config.inference_deadline,
+    )
+    recording = RecordSettings(
+        mode=config.record,
+        folder=str(out / "recordings"),
+        ring_seconds=config.ring_seconds,
+        after_seconds=config.record_after,
+        megabytes=config.record_megabytes,
     )
     load_bundle(bundle)  # which checks that the manifest stands for all of it
     checksum = hashlib.sha256((bundle / "manifest.json").read_bytes()).hexdigest()
@@ -57,6 +65,7 @@ def deploy(config: DeploymentConfig, *, bundle: Path, first_seed: int, out: Path
             seeds=range(first_seed, first_seed + config.episodes),
             out=out,
             settings=settings,
+            recording=recording,
             domain_id=config.domain_id,
             progress=on_episode,
         )

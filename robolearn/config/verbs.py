@@ -29,6 +29,10 @@ class DeploymentConfig:
     stale_limit: float = option("age in s at which an observation is too old to act on", low=0)
     domain_id: int | None = option("ROS domain; null takes a free one", low=0, high=232)
     episodes: int = option("episodes to run", low=1)
+    record: str = option("off; all: a recording per episode; incidents: around holds, faults, takeovers and failures")
+    ring_seconds: float = option("s before an incident that its recording holds", low=0)
+    record_after: float = option("s that a recording goes on after a stop or an incident", low=0)
+    record_megabytes: float = option("size in MB, before compression, at which another recording goes on", low=1)
 
 
 @dataclass(kw_only=True)
