@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -95,6 +96,7 @@ class Run(NamedTuple):
         one = TRAININGS[self.training]
         return {
             "words": [*_words(one), f"task={self.task}", f"seed={self.seed}"],
+            "policy": None if one.lerobot else _composed(one.words),
             "lerobot": one.lerobot,
             "demonstrations": DEMONSTRATIONS,
             "episodes": EPISODES,
@@ -104,6 +106,15 @@ class Run(NamedTuple):
 def _words(one: Training) -> tuple[str, ...]:
     budget = (f"train.steps={STEPS}", f"train.batch_size={BATCH_SIZE}", f"train.save_every={SAVE_EVERY}")
     return (*budget, "train.device=cpu", "train.threads=1", "train.tensorboard=false", *one.words)
+
+
+@cache
+def _composed(words: tuple[str, ...]) -> dict[str, Any]:
+    """The policy's options by these words and the presets of the moment."""
+    from robolearn.compose import build, compose
+
+    policy: dict[str, Any] = asdict(build("train", compose("train", ["dataset=none", *words])).policy)
+    return policy
 
 
 def demonstrations(task: str) -> Path:

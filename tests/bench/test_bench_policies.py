@@ -189,3 +189,11 @@ def test_a_killed_run_of_lerobots_ends_with_the_same_weights(tiny, monkeypatch):
     assert not weights.exists()
     runs.finish(one)
     assert weights.read_bytes() == whole
+
+
+def test_a_run_depends_on_the_options_of_its_preset():
+    mixture = Run("stack", "flow_moh", 0).settings["policy"]
+    assert mixture["horizons"] == [4, 8, 12, 16]
+    assert mixture["consensus_steps"] == 3
+    assert Run("stack", "flow_horizon_4", 0).settings["policy"]["horizon"] == 4
+    assert Run("stack", "lerobot_act", 0).settings["policy"] is None
