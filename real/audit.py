@@ -1,8 +1,8 @@
 """An independent look at the commands that reach an arm: did any ever leave the limits?
 
 On purpose it shares no code with the safety filter that it judges. It sees what a driver sees: messages, and when they
-came. A message may come late or be lost, so between two of them one control period or several may lie; where the times
-leave that open, a change is a violation only if it is one either way.
+came. A message may come late or be lost, and a control loop may stand still, so between two of them one control period
+or several may lie; where the times leave that open, a change is a violation only if it is one either way.
 """
 
 from __future__ import annotations
@@ -17,8 +17,9 @@ from robolearn.robot import RobotSpec
 
 Array = NDArray[np.float64]
 Speed = tuple[Array, int]
-SILENCE = 0.25  # s without a command: what follows begins anew, at the measured pose
-APART = 0.05  # rad or m that a first command may be from where the arm is
+SILENCE = 10  # periods without a command: what follows begins anew, at the measured pose
+APART = 0.05  # rad that a first command may be from where the arm is
+SAGGED = 0.01  # rad that a command after a rest may be from there
 ROUNDING = 1e-6  # rad or m
 UNSURE = 0.6  # periods that a time may be from a whole number of them
 KINDS = ("finite", "position", "velocity", "acceleration", "start")
@@ -32,7 +33,8 @@ class Findings:
         commands: how many.
         segments: times that commands began.
         violations: how many, by kind.
-        worst: how far beyond, by kind: of a limit of 1 rad/s a velocity of 1.5 is 1.5; the start's is in rad or m.
+        worst: the largest value by kind: share of the limit of a velocity or an acceleration, rad of a start, rad or m
+            of a position beyond its end.
         first_violation: what it was, or None.
         last_command: when it came, s.
     """
@@ -74,12 +76,19 @@ def audit(robot: RobotSpec, recording: Recording, *, rate: float) -> Findings:
     findings = Findings(commands=len(recording.times))
     if findings.commands:
         findings.last_command = float(recording.times[-1])
-        begins = np.flatnonzero(np.diff(recording.times, prepend=-np.inf) > SILENCE)
+        sent = _sent(recording.times, 1.0 / rate)
+        begins = np.flatnonzero(np.diff(sent, prepend=-np.inf) > SILENCE / rate)
         findings.segments = len(begins)
         judge = _Judge(robot, 1.0 / rate, findings)
         for begin, end in zip(begins, (*begins[1:], findings.commands), strict=True):
-            judge.segment(recording, int(begin), int(end))
+            judge.segment(recording, sent, int(begin), int(end))
     return findings
+
+
+def _sent(times: Array, period: float) -> Array:
+    """When commands can have been sent at the latest: each a period before the next, however late it came."""
+    grid = np.arange(len(times)) * period
+    return np.minimum.accumulate((times - grid)[::-1])[::-1] + grid
 
 
 class _Judge:
@@ -90,38 +99,37 @@ class _Judge:
         self._acceleration = np.array(robot.max_acceleration)
         self._at = 0  # number of the command that is judged
 
-    def segment(self, recording: Recording, begin: int, end: int) -> None:
+    def segment(self, recording: Recording, sent: Array, begin: int, end: int) -> None:
         """Judge commands that follow each other without a silence."""
-        commands, sent = recording.commands[begin:end], self._sent(recording.times[begin:end])
-        self._at = begin
-        if not self._finite(commands[0]):
-            return
-        apart = np.abs(commands[0, : self._n] - recording.measured[begin]).max()
-        if np.isfinite(apart):
-            self._check("start", float(apart), APART)
-        speeds: list[Speed] | None = None  # with each number of periods that is possible
-        for i in range(1, len(commands)):
-            self._at = begin + i
-            if not self._finite(commands[i]):
-                return
-            self._position(commands[i], commands[i - 1])
-            change, periods = commands[i] - commands[i - 1], self._periods(sent[i] - sent[i - 1])
-            speeds = self._rates([(change / (k * self._period), k) for k in periods], speeds)
+        last: int | None = None  # number of the command before
+        resting = begin > 0 and np.array_equal(recording.commands[begin], recording.commands[begin - 1])
+        speeds: list[Speed] | None = None
+        for i in range(begin, end):
+            self._at, command = i, recording.commands[i]
+            if not np.isfinite(command).all():
+                self._violated("finite", np.inf)
+                continue
+            apart = float(np.abs(command[: self._n] - recording.measured[i]).max())
+            if last is None:
+                if np.isfinite(apart):
+                    self._check("start", apart, APART)
+            else:
+                before = recording.commands[last]
+                self._position(command, before)
+                now = self._speeds(command - before, sent[i] - sent[last])
+                # from rest a new motion may begin where the arm has sagged to
+                if anew := resting and apart <= SAGGED and self._excess(now, speeds) > 1.0:
+                    self._findings.segments += 1
+                else:
+                    self._rates(now, speeds)
+                resting, speeds = np.array_equal(command, before), None if anew else now
+            last = i
 
-    def _sent(self, times: Array) -> Array:
-        """When commands can have been sent at the latest: each a period before the next, however late it came."""
-        grid = np.arange(len(times)) * self._period
-        return np.minimum.accumulate((times - grid)[::-1])[::-1] + grid
-
-    def _periods(self, between: float) -> list[int]:
+    def _speeds(self, change: Array, between: float) -> list[Speed]:
+        """Speeds of a change, each with its number of periods: one, as an arm goes on, or those of the time."""
         count = between / self._period
-        return [k for k in (int(count), int(count) + 1) if k >= 1 and abs(count - k) <= UNSURE] or [1]
-
-    def _finite(self, command: Array) -> bool:
-        if np.isfinite(command).all():
-            return True
-        self._violated("finite", np.inf)
-        return False
+        periods = {1} | {k for k in (int(count), int(count) + 1) if k >= 1 and abs(count - k) <= UNSURE}
+        return [(change / (k * self._period), k) for k in sorted(periods)]
 
     def _position(self, command: Array, before: Array) -> None:
         # what began outside may come in
@@ -129,15 +137,22 @@ class _Judge:
         allowed = np.maximum(np.maximum(self._lower - before, before - self._upper), 0.0)
         self._check("position", float((outside - allowed).max()), ROUNDING)
 
-    def _rates(self, speeds: list[Speed], before: list[Speed] | None) -> list[Speed]:
-        slack = ROUNDING / self._period
-        self._check("velocity", min(_share(v, self._velocity, slack) for v, _ in speeds), 1.0)
+    def _rates(self, speeds: list[Speed], before: list[Speed] | None) -> None:
+        self._check("velocity", self._velocity_share(speeds), 1.0)
+        self._check("acceleration", self._acceleration_share(speeds, before), 1.0)
+
+    def _excess(self, speeds: list[Speed], before: list[Speed] | None) -> float:
+        return max(self._velocity_share(speeds), self._acceleration_share(speeds, before))
+
+    def _velocity_share(self, speeds: list[Speed]) -> float:
+        return min(_share(v, self._velocity, ROUNDING / self._period) for v, _ in speeds)
+
+    def _acceleration_share(self, speeds: list[Speed], before: list[Speed] | None) -> float:
         if before is None:  # the first command has moved already
             most = np.append(self._acceleration * self._period, self._velocity[-1])
             before = [(np.clip(v, -most, most), 1) for v, _ in speeds]
         between = [((v - w)[: self._n] / (self._period * (k + m) / 2)) for v, k in speeds for w, m in before]
-        self._check("acceleration", min(_share(a, self._acceleration, slack / self._period) for a in between), 1.0)
-        return speeds
+        return min(_share(a, self._acceleration, ROUNDING / self._period**2) for a in between)
 
     def _check(self, kind: str, value: float, limit: float) -> None:
         worst = self._findings.worst

@@ -154,6 +154,16 @@ class Session:
     def __exit__(self, *_: object) -> None:
         self._stack.close()
 
+    @property
+    def client(self) -> Client:
+        """Who directs the processes."""
+        return self._client
+
+    @property
+    def children(self) -> dict[str, Child]:
+        """The processes "arm" and "control node"."""
+        return dict(zip(self._commands, self._children, strict=True))
+
     def episode(self, seed: int, *, limit: float) -> Result:
         """Run one episode for at most `limit` s of the arm's time."""
         client = self._client
@@ -214,6 +224,15 @@ class Client:
             name: self._node.create_client(Trigger, f"/policy_controller/{name}")
             for name in ("start", "stop", "success", "failure")
         }
+
+    @property
+    def node(self) -> Any:
+        """Its node, for further topics; `spin` serves them."""
+        return self._node
+
+    def spin(self, seconds: float = 0.05) -> None:
+        """Serve what comes within `seconds`, at most one message."""
+        self._executor.spin_once(timeout_sec=seconds)
 
     def close(self) -> None:
         """Leave the domain."""

@@ -65,6 +65,21 @@ def test_what_is_no_number_is_found():
     assert audited([np.full(8, np.nan)]).violations["finite"] == 1
 
 
+def test_a_loop_that_stood_still_and_goes_on_finds_nothing():
+    commands = moving(ramp(1.0, 10.0))
+    times = np.arange(len(commands)) / RATE
+    times[12:] += 2.5 / RATE
+    assert audited(commands, times=times).total == 0
+
+
+def test_from_rest_commands_may_begin_anew_where_the_arm_is():
+    sagged = HOME + np.eye(8)[1] * 0.03
+    commands = [HOME, HOME, HOME, sagged, sagged]
+    assert audited(commands, measured=sagged[:-1]).total == 0
+    assert audited(commands, measured=HOME[:-1]).violations["acceleration"] > 0
+    assert audited([*moving([0.1, 0.1]), sagged], measured=sagged[:-1]).violations["acceleration"] > 0  # not from rest
+
+
 def test_without_commands_there_is_nothing_to_find():
     found = audited(np.empty((0, 8)))
     assert (found.total, found.commands, found.segments, found.last_command) == (0, 0, 0, None)
@@ -79,7 +94,16 @@ def test_a_pause_begins_anew():
     elsewhere = HOME + np.eye(8)[0] * 0.2
     assert audited([HOME, elsewhere], times=[0.0, 1.0]).violations["acceleration"] == 0
     assert audited([HOME, elsewhere], times=[0.0, 1.0]).segments == 2
-    assert audited([HOME, elsewhere], times=[0.0, 0.1]).violations["acceleration"] == 1
+    assert audited([HOME, elsewhere], times=[0.0, 0.02]).violations["acceleration"] == 1
+
+
+def test_an_observer_that_was_asleep_finds_nothing_new():
+    up = ramp(1.0, 10.0)
+    commands = moving((*up, *up[::-1]))
+    times = np.arange(len(commands)) / RATE
+    times[20:40] = times[40]  # twenty at once, after twenty periods
+    found = audited(commands, times=times, measured=HOME[:-1])
+    assert (found.total, found.segments) == (0, 1), found.first_violation
 
 
 @settings(max_examples=15, deadline=None)

@@ -1,0 +1,113 @@
+"""Faults of arm, node, inference and people while a policy moves an arm: what happened, how soon, within limits?"""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from robolearn.bench._control_rig import GONE, Rig, stopped_after
+from robolearn.real.settings import Settings
+
+WATCH = 1.5  # s that are watched after a fault
+TELLING = 0.8  # s after a fault from which on the node's word counts: the slowest watchdog needs 0.5 s
+SECONDS = 60.0  # that a driver's fault lasts unless it is ended
+
+
+@dataclass(frozen=True)
+class Case:
+    """A fault.
+
+    Attributes:
+        begin: makes it happen.
+        end: makes it stop, before the next one; None where what was killed has to be started anew.
+        expected: states in which the node may be during it.
+    """
+
+    begin: Callable[[Rig], object]
+    end: Callable[[Rig], object] | None
+    expected: tuple[str, ...]
+
+
+class Trial(NamedTuple):
+    """When a fault began, monotonic, s, and what the node told of it."""
+
+    begun: float
+    state: str
+    reason: str
+
+
+def _killed(name: str, *expected: str) -> Case:
+    return Case(lambda rig: rig.signal(name, signal.SIGKILL), None, expected)
+
+
+def _halted(name: str, *expected: str) -> Case:
+    return Case(lambda rig: rig.signal(name, signal.SIGSTOP), lambda rig: rig.signal(name, signal.SIGCONT), expected)
+
+
+def _broken(kind: str, *expected: str) -> Case:
+    return Case(lambda rig: rig.fault(kind, SECONDS), lambda rig: rig.fault(kind, 0.0), expected)
+
+
+CASES: dict[str, Case] = {
+    "arm_killed": _killed("arm", "hold"),
+    "arm_halted": _halted("arm", "hold"),
+    "inference_killed": _killed("inference", "fault"),
+    "inference_halted": _halted("inference", "hold"),
+    "node_killed": _killed("control node", GONE),
+    "node_halted": _halted("control node", GONE),
+    "joints_silent": _broken("silent", "hold"),
+    "joints_frozen": _broken("frozen", "hold"),
+    "joints_stuck": _broken("stuck", "hold", "fault"),
+    "joints_nan": _broken("nan", "hold", "fault"),
+    "joints_swapped": _broken("swapped", "hold", "fault"),
+    "joints_jump": _broken("jump", "hold", "fault"),
+    "clock_jump": _broken("clock", "hold", "fault"),
+    "objects_lost": _broken("lost", "hold"),
+    "arm_deaf": _broken("deaf", "hold", "fault"),
+    "second_publisher": Case(Rig.intrude, Rig.withdraw, ("fault",)),
+    "emergency_stop": Case(lambda rig: rig.press("estop"), lambda rig: rig.press("reset_estop"), ("estop",)),
+}
+
+
+def run_case(name: str, bundle: Path, *, task: str, seeds: Sequence[int], out: Path) -> dict[str, Any]:
+    """Let a fault happen in the episode of each seed, while a bundle's policy moves the arm.
+
+    Returns:
+        "stopped_ms" of each time, from the fault to the last command that moved, None where the arm moved on; "states"
+        and "reasons" that the node told; "expected", how often the state was one of the expected; "violations" and
+        "first_violation" of all commands, as the observer judges; "commands", how many it saw.
+    """
+    found: dict[str, Any] = {"stopped_ms": [], "states": [], "reasons": [], "violations": 0, "first_violation": None}
+    found["commands"] = 0
+    case = CASES[name]
+    for some in [[seed] for seed in seeds] if case.end is None else [list(seeds)]:
+        rig = Rig(bundle, task=task, out=out / f"{name}-{some[0]}", settings=Settings())
+        with rig:
+            trials = list(_trials(case, rig, seeds=some))
+        for trial in trials:
+            until = trial.begun + WATCH
+            after = stopped_after(rig.times, rig.commands, since=trial.begun, until=until)
+            found["stopped_ms"].append(None if after == float("inf") else round(1e3 * after, 1))
+            found["states"].append(trial.state)
+            found["reasons"].append(trial.reason)
+        found["violations"] += rig.findings["total"]
+        found["commands"] += rig.findings["commands"]
+        found["first_violation"] = found["first_violation"] or rig.findings["first_violation"]
+    found["expected"] = sum(state in case.expected for state in found["states"])
+    return found
+
+
+def _trials(case: Case, rig: Rig, *, seeds: Sequence[int]) -> Iterator[Trial]:
+    for seed in seeds:
+        rig.begin(seed)
+        begun = time.monotonic()
+        case.begin(rig)
+        rig.spin(WATCH)
+        yield Trial(begun, *rig.state(since=begun + TELLING))
+        if case.end is not None:
+            case.end(rig)
+            rig.recover()
