@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from robolearn.errors import UserError
 from robolearn.pictures import decode_raw
-from robolearn.real.worker import unpack
+from robolearn.real.messages import unpack
 from robolearn.schema import Schema
 
 # kinds of what is said: by the control loop, and by others of its process

@@ -26,6 +26,7 @@ class ControlStep:
         answered: whether its own answer set the goal.
         sent: whether a command has used that answer.
         person: whether that answer is a person's.
+        chunk: which chunk its action is from; see `robolearn.real.messages.Answer`.
     """
 
     number: int
@@ -38,6 +39,7 @@ class ControlStep:
     answered: bool = False
     sent: bool = False
     person: bool = False
+    chunk: int = -1
 
     def target(self, when: float, dt: float) -> tuple[Array, Array]:
         """Target and its velocity at time `when` for a control step of `dt` s; the width is a set-point."""

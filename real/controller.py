@@ -62,11 +62,11 @@ class Controller:
             raise UserError(f"a control rate of {settings.rate} Hz is below the policy's {schema.fps} Hz: raise it")
         self.settings = settings
         self.machine = StateMachine(self._on_change)
-        self.statistics = LoopStatistics()
         self.safety = SafetyFilter(Limits.of(action_space.robot, period=1.0 / settings.rate))
         self._dt, self._length = 1.0 / schema.fps, 1.0 / settings.rate
         self._motion = MotionLimiter(action_space.robot, self._length)
         self._space, self._robot, self._inference, self._clock = action_space, robot, inference, clock
+        self.statistics = self._new_statistics()
         self._resumes, self._at_once = resumes, at_once
         self._observer = observer or Unobserved()
         self._watchdog = Watchdog(
@@ -78,7 +78,7 @@ class Controller:
         )
         self._names = (*action_space.robot.joint_names, "gripper_width")
         self._measured_at = [schema["observation.state"].names.index(name) for name in self._names]
-        self._plan = ChunkBuffer()
+        self._plan, self._plan_chunk = ChunkBuffer(), -1
         self._requests = Requests()
         self._stopping: list[Future[str]] = []
         self._step: ControlStep | None = None
@@ -137,6 +137,9 @@ class Controller:
 
     # ------------------------------------------------------------ state
 
+    def _new_statistics(self) -> LoopStatistics:
+        return LoopStatistics(joints=self._space.robot.n_joints, rate=self.settings.rate)
+
     def _take_request(self, now: float) -> None:
         request = self._requests.get()
         if request is None:
@@ -160,7 +163,7 @@ class Controller:
         if reason := refusal(measured, self.safety.limits, self._names):
             return reason
         self.safety.reset(first_command(measured, self._last))
-        self.statistics, self._led = LoopStatistics(), False
+        self.statistics, self._led = self._new_statistics(), False
         self.machine.handle(Event.START, "started")
         self._engage(now)
         return ""
@@ -245,7 +248,7 @@ class Controller:
         self.statistics.ticks += 1
         self._observer.observed(begin, observation)
         if (action := self._plan.action(begin)) is not None:
-            self._aim(self._step, action)
+            self._aim(self._step, action, self._plan_chunk)
         if self._at_once:
             self._take_answer(now)
 
@@ -257,6 +260,7 @@ class Controller:
         begin = self._begin + answer.tick * self._dt
         self._watchdog.answered(begin)
         self._plan.put(ActionChunk(answer.actions, t0=begin, dt=self._dt))
+        self._plan_chunk = answer.chunk
         if not answer.person:
             self._observer.planned(begin, answer.actions)
         step = self._step
@@ -266,15 +270,15 @@ class Controller:
         limit = self._dt - 2 * SLACK if answer.person else self.settings.deadline
         if now - step.begin <= limit + SLACK:
             step.answered, step.person = True, answer.person
-            self._aim(step, answer.actions[0])
+            self._aim(step, answer.actions[0], answer.chunk)
 
-    def _aim(self, step: ControlStep, action: NDArray[np.float32]) -> None:
+    def _aim(self, step: ControlStep, action: NDArray[np.float32], chunk: int) -> None:
         goal = self._space.command(step.start, step.measured, action.astype(np.float64))
         if not np.isfinite(goal).all():
             self.machine.handle(Event.FAULT, "the policy gave an action that is not finite")
             return
         step.goal = eased(step.start, goal, elapsed=step.begin - self._begin, ramp=self.settings.ramp)
-        step.action = action
+        step.action, step.chunk = action, chunk
 
     def _conclude(self) -> None:
         """Tell what was executed in the control step that is over: nothing, where no action came."""
@@ -300,6 +304,7 @@ class Controller:
         target, rate = step.target(now + self._length, self._dt)
         position, _ = self._motion.step(self.safety.position, self.safety.velocity, target, rate)
         self._send(self.safety.follow(position))
+        self.statistics.commands.add(self.safety.position, epoch=self._epoch, step=step.number, chunk=step.chunk)
         self._moving = True
         if step.answered and not step.sent:
             step.sent = True

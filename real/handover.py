@@ -16,8 +16,8 @@ from typing import NamedTuple, Protocol
 from robolearn.protocols import Observation
 from robolearn.real.control_loop import ControlLoop
 from robolearn.real.controller import Controller
+from robolearn.real.messages import Answer
 from robolearn.real.takeover import Action
-from robolearn.real.worker import Answer
 
 Person = Callable[[], Action | None]  # the action [action_dim] of a person who has taken over, else None
 

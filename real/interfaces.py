@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from robolearn.protocols import Observation, RobotIO
-from robolearn.real.worker import Answer
+from robolearn.real.messages import Answer
 
 
 class Robot(RobotIO, Protocol):

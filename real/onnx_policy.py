@@ -9,12 +9,23 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from robolearn.bundle_format import DENOISER, ENCODER, NOISE, TOLD, WHOLE, denoiser_inputs, input_name
+from robolearn.bundle_format import (
+    DENOISER,
+    ENCODER,
+    GUIDED,
+    NOISE,
+    TOLD,
+    WHOLE,
+    denoiser_inputs,
+    guided_inputs,
+    input_name,
+)
 from robolearn.errors import UserError
+from robolearn.inpainting import Inpainting, Pull, sample_guided, soft_mask
 from robolearn.language import Tokenizer, instructions_of
 from robolearn.normalize import Affine, Normalizer
 from robolearn.protocols import Observation
-from robolearn.sampling import SAMPLERS, agreed_steps, sample
+from robolearn.sampling import SAMPLERS, Model, agreed_steps, sample
 from robolearn.schema import ActionChunk, Schema
 
 Array = NDArray[np.float32]
@@ -53,32 +64,81 @@ class OnnxPolicy:
         self._encoder = open_graph(folder / ENCODER, self._read)
         self._scalars = denoiser_inputs(self._sampler)[2:]
         self._denoiser = open_graph(folder / DENOISER, denoiser_inputs(self._sampler))
+        self._guided = open_graph(folder / GUIDED, guided_inputs(self._sampler)) if description.get("guided") else None
         self._rng = np.random.default_rng()
 
     def predict_chunk(self, observation: Observation, noise: Array | None = None, n_samples: int = 1) -> ActionChunk:
         """See `robolearn.protocols.Policy.predict_chunk`."""
         observed = np.repeat(self._encode(observation), n_samples, axis=0)
-        batch = len(observed)
-        if noise is None:
-            noise = self._rng.standard_normal((batch, *self.noise_shape), np.float32)  # type: ignore[misc]
-
-        def model(x: Array, *scalars: float) -> Array:
-            feeds = {"observed": observed, "sample": x[0] if self._mixed else x}
-            feeds |= {
-                name: np.full(batch, value, np.float32) for name, value in zip(self._scalars, scalars, strict=True)
-            }
-            return self._denoiser.run(None, feeds)[0]
-
-        start = noise.astype(np.float32, copy=False)
+        start = self._start(noise, len(observed))
         if self._mixed:
             start = np.broadcast_to(start, (1 + self._mixed, *start.shape))
-        chunks = sample(model, start, self._sampler)
+        chunks = sample(self._model(observed), start, self._sampler)
         chunks = chunks if self._mixed else chunks[None]
         if n_samples > 1:
             chunks = chunks.reshape(len(chunks), -1, n_samples, *chunks.shape[2:])
-        values = self._action.inverse(chunks[0][..., self._past :, :]).clip(self._low, self._high)
         n_valid = None if self._consensus is None else agreed_steps(chunks, **self._consensus)
-        return ActionChunk(values=values, t0=0.0, dt=1.0 / self.schema.fps, n_valid=n_valid)
+        return ActionChunk(values=self._physical(chunks[0]), t0=0.0, dt=1.0 / self.schema.fps, n_valid=n_valid)
+
+    def predict_guided(
+        self, observation: Observation, noise: Array | None, *, left_over: Array, frozen: int, largest: float
+    ) -> ActionChunk:
+        """See `robolearn.inpainting.Inpainter.predict_guided`; exact where the bundle has a graph for it."""
+        observed = self._encode(observation)
+        overlap = min(left_over.shape[1], self.horizon)
+        frozen = min(frozen, overlap)
+        room = np.zeros((len(observed), self._past + self.horizon, left_over.shape[2]), np.float32)
+        room[:, self._past : self._past + overlap] = self._action(left_over[:, :overlap])
+        mask = np.zeros(self._past + self.horizon, np.float32)
+        mask[self._past :] = soft_mask(frozen=frozen, overlap=overlap, horizon=self.horizon)
+        towards = Inpainting(room, mask, largest)
+        model, pull = self._model(observed, fused=True), self._pull(observed, towards)
+        chunks = sample_guided(model, self._start(noise, len(observed)), self._sampler, towards, pull)
+        values = self._physical(chunks)
+        values[:, :frozen] = left_over[:, :frozen]
+        return ActionChunk(values=values, t0=0.0, dt=1.0 / self.schema.fps)
+
+    def _start(self, noise: Array | None, batch: int) -> Array:
+        if noise is None:
+            return self._rng.standard_normal((batch, *self.noise_shape), np.float32)  # type: ignore[misc]
+        return noise.astype(np.float32, copy=False)
+
+    def _model(self, observed: Array, *, fused: bool = False) -> Model:
+        """What the sampler asks; of a mixture all horizons with the fused one first, or that one alone."""
+
+        def model(x: Array, *scalars: float) -> Array:
+            given = x if fused or not self._mixed else x[0]
+            predicted = self._denoiser.run(None, self._feeds(observed, given, scalars))[0]
+            return predicted[0] if fused and self._mixed else predicted
+
+        return model
+
+    def _pull(self, observed: Array, towards: Inpainting) -> Pull | None:
+        graph = self._guided
+        if graph is None:
+            return None
+
+        def pull(x: Array, *scalars: float) -> tuple[Array, Array]:
+            pairs = []
+            for i in range(len(x)):  # the graph is for one arm
+                row = slice(i, i + 1)
+                feeds = self._feeds(observed[row], x[row], scalars)
+                pairs.append(graph.run(None, {**feeds, "target": towards.target[row], "mask": towards.mask[None]}))
+            predicted, corrections = zip(*pairs, strict=True)
+            return np.concatenate(predicted), np.concatenate(corrections)
+
+        return pull
+
+    def _feeds(self, observed: Array, x: Array, scalars: tuple[float, ...]) -> dict[str, Array]:
+        named = zip(self._scalars, scalars, strict=True)
+        return {
+            "observed": observed,
+            "sample": x,
+            **{name: np.full(len(observed), value, np.float32) for name, value in named},
+        }
+
+    def _physical(self, chunks: Array) -> Array:
+        return self._action.inverse(chunks[..., self._past :, :]).clip(self._low, self._high)
 
     def _encode(self, observation: Observation) -> Array:
         channels = dict(observation) if self._normalizer is None else self._normalizer.observation(observation)

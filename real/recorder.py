@@ -29,11 +29,11 @@ from robolearn.real.bag_messages import (
     SECOND,
     STATE,
 )
+from robolearn.real.messages import pack, packed_size
 from robolearn.real.record_settings import RecordSettings, require_rosbags
 from robolearn.real.recording import READY, About, Listener, serve
 from robolearn.real.shared_ring import RingWriter
 from robolearn.real.state_machine import State
-from robolearn.real.worker import pack, packed_size
 
 CAPACITY = 4_000_000  # bytes that wait for the process at most, without pictures
 STEPS = 40  # control steps whose observations wait at most, where they have pictures

@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from robolearn.real.smoothness import CommandLog, joined, smoothness
+
 CAPACITY = 1 << 16  # values kept: 4.4 minutes at 250 Hz
 LATENCY_EDGES_MS = tuple(float(ms) for ms in range(0, 52, 2))  # bins of the report's histogram
 
@@ -45,10 +47,12 @@ class LoopStatistics:
         holds: times that the controller went into hold.
         takeovers: times that a person took over.
         person_steps: control steps that were a person's.
+        commands: positions sent, and the control steps and chunks that they belonged to.
     """
 
-    def __init__(self) -> None:
-        """Start empty."""
+    def __init__(self, *, joints: int, rate: float) -> None:
+        """Start empty, for an arm of this many joints at `rate` commands per s."""
+        self.commands, self._rate = CommandLog(joints), rate
         self.lateness, self.latency = Recent(), Recent()
         self.missed = self.ticks = self.late_chunks = self.holds = self.takeovers = self.person_steps = 0
 
@@ -62,6 +66,7 @@ class LoopStatistics:
             "holds": self.holds,
             "takeovers": self.takeovers,
             "person_steps": self.person_steps,
+            "smoothness": smoothness(*self.commands.read(), rate=self._rate),
             "lateness_ms": np.round(self.lateness.values() * 1e3, 3).tolist(),
             "latency_ms": np.round(self.latency.values() * 1e3, 3).tolist(),
         }
@@ -70,11 +75,12 @@ class LoopStatistics:
 def summarise(records: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     """Join records of `LoopStatistics.to_dict`: counts, p50, p99 and max in ms, and a latency histogram.
 
-    Percentiles are None where nothing was recorded.
+    Percentiles are None where nothing was recorded. Smoothness is that of all together.
     """
     records = list(records)
     counts = ("periods", "missed_periods", "ticks", "late_chunks", "holds", "takeovers", "person_steps")
     summary: dict[str, Any] = {name: sum(int(r[name]) for r in records) for name in counts}
+    summary["smoothness"] = joined([r["smoothness"] for r in records])
     for series in ("lateness_ms", "latency_ms"):
         values = np.concatenate([np.asarray(r[series], float) for r in records]) if records else np.zeros(0)
         summary[series] = percentiles(values)

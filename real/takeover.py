@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from robolearn.action_space import still
 from robolearn.protocols import Observation
 from robolearn.real.interfaces import PolicyInference
-from robolearn.real.worker import Answer
+from robolearn.real.messages import Answer
 from robolearn.schema import Feature, Schema
 
 Action = NDArray[np.float32]

@@ -128,10 +128,14 @@ class ChunkActor:
                 self._told[i] = str(observation[TASK][i])
         self._fresh[ids] = False
 
+    def draw(self, ids: NDArray[np.intp]) -> NDArray[np.float32] | None:
+        """Draw the noise of the next chunk of the worlds `ids`, [len(ids), *noise_shape]; None if there is none."""
+        if (shape := self.policy.noise_shape) is None:
+            return None
+        return np.stack([self._rng[i].standard_normal(shape, np.float32) for i in ids])
+
     def _plan(self, ids: NDArray[np.intp]) -> None:
-        noise = None
-        if (shape := self.policy.noise_shape) is not None:
-            noise = np.stack([self._rng[i].standard_normal(shape, np.float32) for i in ids])
+        noise = self.draw(ids)
         observation = {key: values[ids] for key, values in self.read().items()}
         chunk = self.policy.predict_chunk(observation, noise)
         self._chunk[ids] = chunk.values

@@ -8,6 +8,7 @@ from typing import Any
 FORMAT = 3  # of the manifest; raised when an older reader could not read it
 
 ENCODER, DENOISER = "encoder.onnx", "denoiser.onnx"
+GUIDED = "guided.onnx"  # of a policy whose chunks can be drawn to others exactly, beside these two
 WHOLE = "policy.onnx"  # of a policy that needs no sampler
 NOISE = "noise"  # input of such a policy that draws noise
 # what lies on top of a policy: the input of its graph besides the observation, and its output
@@ -21,7 +22,9 @@ TOLD = "task"  # input of the encoder of a policy that reads an instruction: its
 
 def policy_graphs(policy: Mapping[str, Any]) -> tuple[str, ...]:
     """Names of the base policy's graphs, by its description."""
-    return (WHOLE,) if policy.get("sampler", "") is None else (ENCODER, DENOISER)
+    if policy.get("sampler", "") is None:
+        return (WHOLE,)
+    return (ENCODER, DENOISER, GUIDED) if policy.get("guided") else (ENCODER, DENOISER)
 
 
 def on_top_graph(kind: str) -> str:
@@ -37,3 +40,8 @@ def input_name(channel: str) -> str:
 def denoiser_inputs(sampler: Mapping[str, Any]) -> tuple[str, ...]:
     """Names of the denoiser's inputs for a sampler's description."""
     return ("observed", "sample", "time", *(("step",) if sampler["name"] == "shortcut" else ()))
+
+
+def guided_inputs(sampler: Mapping[str, Any]) -> tuple[str, ...]:
+    """Names of the guided graph's inputs: the denoiser's, and where the chunk is drawn to."""
+    return (*denoiser_inputs(sampler), "target", "mask")

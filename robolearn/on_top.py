@@ -11,6 +11,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
+from robolearn.inpainting import Inpainter
 from robolearn.protocols import Observation, Policy
 from robolearn.schema import ActionChunk
 
@@ -51,6 +52,14 @@ class Steered(_OnTop):
         """See `robolearn.protocols.Policy.predict_chunk`."""
         given = self._noise(observation, noise, n_samples)
         return self.base.predict_chunk(observation, self._steer(observation, given, n_samples), n_samples)
+
+    def predict_guided(
+        self, observation: Observation, noise: Array | None, *, left_over: Array, frozen: int, largest: float
+    ) -> ActionChunk:
+        """See `robolearn.inpainting.Inpainter.predict_guided`; for a base that has it."""
+        assert isinstance(self.base, Inpainter)
+        steered = self._steer(observation, self._noise(observation, noise, 1), 1)
+        return self.base.predict_guided(observation, steered, left_over=left_over, frozen=frozen, largest=largest)
 
 
 class BestOf(_OnTop):

@@ -13,6 +13,7 @@ from typing import Any, Self
 
 from robolearn.errors import UserError
 from robolearn.real.bundle import load_bundle
+from robolearn.real.execution import Execution
 from robolearn.real.offer import cameras_of
 from robolearn.real.record_settings import RecordSettings, require_rosbags
 from robolearn.real.ros2.availability import require_rclpy
@@ -21,6 +22,7 @@ from robolearn.real.ros2.processes import Child, shared_memory_of, sweep
 from robolearn.real.ros2.simulated_arm import COMMANDS, EPISODE, RESET
 from robolearn.real.settings import Settings
 from robolearn.real.statistics import summarise, write_json
+from robolearn.real.stitching import require_fit
 
 Result = dict[str, Any]
 START_TIMEOUT = 60.0  # s to start a process and load the bundle on a busy machine
@@ -34,6 +36,7 @@ def run_episodes(
     seeds: Sequence[int],
     out: Path,
     settings: Settings | None = None,
+    execution: Execution | None = None,
     recording: RecordSettings | None = None,
     plant: str = "robolearn.sim.ros_arm",
     task: str | None = None,
@@ -51,6 +54,7 @@ def run_episodes(
         seeds: of the episodes' starts; the same seed starts the same in simulation.
         out: folder for results, trajectories and logs.
         settings: of the control loop.
+        execution: how the bundle's chunks follow each other; sequential when None.
         recording: what is recorded, nothing when None; each episode's verdict is said.
         plant: module with `make_plant`, which the arm's process simulates.
         task: name; the bundle's when None.
@@ -67,17 +71,19 @@ def run_episodes(
     """
     if not seeds:
         raise UserError("zero episodes: ask for at least one")
-    manifest = load_bundle(bundle).manifest
+    execution = execution or Execution()
+    manifest, fps = _checked(bundle, execution)
     files = {seed: out / "episodes" / f"{seed}.json" for seed in seeds}
     results = {seed: json.loads(file.read_text()) for seed, file in files.items() if file.is_file()}
     for result in results.values():
         _report(progress, result)
     if missing := [seed for seed in seeds if seed not in results]:
-        limit = manifest["task"]["max_episode_steps"] / load_bundle(bundle, verify=False).schema.fps
+        limit = manifest["task"]["max_episode_steps"] / fps
         session = Session(
             bundle,
             out=out,
             settings=settings or Settings(),
+            execution=execution,
             recording=recording,
             plant=plant,
             task=task or manifest["task"]["name"],
@@ -97,6 +103,13 @@ def run_episodes(
     }
 
 
+def _checked(path: Path, execution: Execution) -> tuple[dict[str, Any], int]:
+    """Manifest and rate of a bundle that can be executed so; the policy is not kept."""
+    bundle = load_bundle(path)
+    require_fit(execution, bundle.policy)
+    return bundle.manifest, bundle.schema.fps
+
+
 def _report(progress: Callable[[Result], None] | None, result: Result) -> None:
     if progress is not None:
         progress(result)
@@ -111,6 +124,7 @@ class Session:
         *,
         out: Path,
         settings: Settings,
+        execution: Execution | None = None,
         recording: RecordSettings | None = None,
         plant: str,
         task: str,
@@ -121,7 +135,8 @@ class Session:
         self._recorded = recording is not None and recording.on
         self._statistics = out / "loop.json"
         self._domain = domain
-        options = {name.replace("_", "-"): value for name, value in asdict(settings).items()}
+        chosen = asdict(settings) | asdict(execution or Execution())
+        options = {name.replace("_", "-"): value for name, value in chosen.items()}
         node = {"bundle": bundle, "statistics": self._statistics} | options
         if recording is not None and recording.on:
             require_rosbags()

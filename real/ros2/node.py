@@ -23,6 +23,7 @@ from robolearn.errors import UserError
 from robolearn.real.bundle import Bundle, load_bundle
 from robolearn.real.control_loop import ControlLoop
 from robolearn.real.controller import Controller
+from robolearn.real.execution import Execution
 from robolearn.real.joystick import Joystick
 from robolearn.real.offer import cameras_of
 from robolearn.real.record_settings import RecordSettings
@@ -38,6 +39,7 @@ from robolearn.real.ros2.wiring import Wiring
 from robolearn.real.settings import Settings
 from robolearn.real.state_machine import Event, State
 from robolearn.real.statistics import percentiles, summarise, write_json
+from robolearn.real.stitching import require_fit
 from robolearn.real.takeover import Led, Person
 from robolearn.real.worker import InferenceWorker
 
@@ -59,7 +61,7 @@ class PolicyController:
         takeover = Takeover(node, bundle.action_space, joystick=joystick, joy_topic=options["joy"])
         hear_verdicts(node, self._on_verdict)
         node.create_subscription(String, "~/task_instruction", self._on_instruction, 10)
-        self.worker = InferenceWorker(bundle)
+        self.worker = InferenceWorker(bundle, execution_of(options), deadline=settings.deadline)
         self.worker.at_once = options["instruction_at_once"]
         with ExitStack() as undo:
             self._recorder = _start_recorder(node, bundle, recording) if recording.on else None
@@ -198,6 +200,7 @@ def make_controller(
     settings, *_ = settings_of(options)  # what cannot be is told before anything is waited for
     wiring = Wiring.parse(options)
     bundle = load_bundle(Path(options["bundle"]))
+    require_fit(execution_of(options), bundle.policy)
     wiring.require_robot(bundle.robot, cameras_of(bundle.schema))
     wait = options["wait"]
     schema = observe(bundle, wiring, description=options["robot"], wait=wait, context=context, ended=ended)
@@ -223,6 +226,15 @@ def settings_of(options: Mapping[str, Any]) -> tuple[Settings, RecordSettings, J
         options["joy_axes"], options["joy_buttons"], speed=options["joy_speed"], turn=options["joy_turn"]
     )
     return settings, recording, joystick if options["joy"] else None
+
+
+def execution_of(options: Mapping[str, Any]) -> Execution:
+    """What the options say of how chunks follow each other.
+
+    Raises:
+        UserError: a value cannot be.
+    """
+    return Execution(**{field.name: options[field.name] for field in fields(Execution)})
 
 
 def _start_recorder(node: Node, bundle: Bundle, settings: RecordSettings) -> Recorder:

@@ -9,6 +9,8 @@ import argparse
 import os
 import sys
 
+from robolearn.real import execution
+
 NAME = "policy_controller"  # of the node
 OPTIONS: dict[str, tuple[str | float | bool, str]] = {
     "bundle": ("", "folder that `robolearn export` wrote"),
@@ -56,6 +58,7 @@ OPTIONS: dict[str, tuple[str | float | bool, str]] = {
     "joy_buttons": ("deadman=4,open=1,close=0", "buttons; the joystick counts while the dead-man button is held"),
     "joy_speed": (0.1, "m/s at an axis's full deflection"),
     "joy_turn": (0.5, "rad/s at an axis's full deflection"),
+    **execution.OPTIONS,
 }  # default and meaning
 
 

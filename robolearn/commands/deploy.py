@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,7 @@ def deploy(config: DeploymentConfig, *, bundle: Path, first_seed: int, out: Path
             episodes of another bundle or other settings.
     """
     from robolearn.real.bundle import load_bundle
+    from robolearn.real.execution import Execution
     from robolearn.real.record_settings import RecordSettings
     from robolearn.real.ros2.episodes import run_episodes
     from robolearn.real.settings import Settings
@@ -49,9 +50,10 @@ def deploy(config: DeploymentConfig, *, bundle: Path, first_seed: int, out: Path
         after_seconds=config.record_after,
         megabytes=config.record_megabytes,
     )
+    execution = Execution(**{option.name: getattr(config, option.name) for option in fields(Execution)})
     load_bundle(bundle)  # which checks that the manifest stands for all of it
     checksum = hashlib.sha256((bundle / "manifest.json").read_bytes()).hexdigest()
-    claim(out, {"bundle": checksum, "settings": asdict(settings)})
+    claim(out, {"bundle": checksum, "settings": asdict(settings), "execution": asdict(execution)})
     with progress("deploy", config.episodes) as advance:
         successes = 0
 
@@ -66,6 +68,7 @@ def deploy(config: DeploymentConfig, *, bundle: Path, first_seed: int, out: Path
             out=out,
             settings=settings,
             recording=recording,
+            execution=execution,
             domain_id=config.domain_id,
             progress=on_episode,
         )

@@ -12,6 +12,7 @@ from omegaconf import OmegaConf
 
 from robolearn.commands.common import console, load_base, policy_folder
 from robolearn.config import ExportConfig, RobotConfig, TaskConfig
+from robolearn.inpainting import FLOWS
 from robolearn.language import TASK
 
 if TYPE_CHECKING:
@@ -30,12 +31,20 @@ def run(config: ExportConfig) -> None:
         out=Path(config.out),
         config_yaml=OmegaConf.to_yaml(OmegaConf.create(dataclasses.asdict(config))),
         notes={},
+        rtc=config.rtc,
     )
     console.print(f"bundle in {config.out}; largest difference from the policy {difference:.1e}")
 
 
 def export(
-    task: TaskConfig, robot: RobotConfig, *, checkpoint: Path, out: Path, config_yaml: str, notes: dict[str, Any]
+    task: TaskConfig,
+    robot: RobotConfig,
+    *,
+    checkpoint: Path,
+    out: Path,
+    config_yaml: str,
+    notes: dict[str, Any],
+    rtc: bool = True,
 ) -> float:
     """Write the bundle of a checkpoint and return its largest difference from the policy, with the same noise.
 
@@ -46,6 +55,7 @@ def export(
         out: folder of the bundle.
         config_yaml: the resolved configuration to keep in it.
         notes: provenance to keep in it, e.g. success rates.
+        rtc: whether a flow gets the graph for exact real-time chunking.
 
     Raises:
         UserError: the policy is of another robot or task, or the bundle differs from it.
@@ -79,7 +89,7 @@ def export(
             "max_episode_steps": task.max_episode_steps,
             "stage_names": list(scene.stage_names),
         },
-        **graphs_of(policy, acting),
+        **graphs_of(policy, acting, rtc=rtc),
         config_yaml=config_yaml,
         provenance={"commit": commit(), **notes},
     )
@@ -98,14 +108,20 @@ def export(
     return difference
 
 
-def graphs_of(base: Any, acting: Acting) -> dict[str, Any]:
-    """Description and graphs of a policy, and what lies on top of it or in its place, as `export_bundle` takes them."""
+def graphs_of(base: Any, acting: Acting, *, rtc: bool = True) -> dict[str, Any]:
+    """Description and graphs of a policy, and what lies on top of it or in its place, as `export_bundle` takes them.
+
+    With `rtc` a flow also gets the graph for real-time chunking.
+    """
     from robolearn.rl.graphs import graph_of
 
     on_top = graph_of(acting)
     if on_top is None or on_top.kind != "policy":
         encoder, denoiser = base.graphs()
-        return {"policy": base.describe(), "encoder": encoder, "denoiser": denoiser, "on_top": on_top}
+        described = base.describe()
+        flow = denoiser is not None and described["sampler"]["name"] in FLOWS
+        described["guided"] = rtc and flow
+        return {"policy": described, "encoder": encoder, "denoiser": denoiser, "on_top": on_top}
     policy = acting.policy
     described = {
         "kind": on_top.settings["kind"],

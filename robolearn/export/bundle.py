@@ -9,6 +9,9 @@
 - `denoiser.onnx`: `observed` [B, D]; `sample` [B, horizon, A]; `time` [B]; for the sampler "shortcut" also `step` [B];
   output `prediction` [B, horizon, A]: what the sampler's model returns (see `robolearn.sampling`), or
   [1 + N, B, horizon, A] for a mixture of N horizons, the fused one first. Runs at every step of the sampler.
+- `guided.onnx`, if the policy's description says "guided": like the denoiser of a flow, for real-time chunking, which
+  has a batch of 1. Two more inputs: `target` [1, horizon, A], `mask` [1, horizon]; outputs `velocity`, of mixtures that
+  of the fused horizon, and `pull`, both [1, horizon, A]: see `robolearn.export.guided`.
 - `policy.onnx` in place of both, for a policy without a sampler: each observation channel [B, n_obs_steps, ...] in
   physical units, and `noise` [B, *noise_shape] if it draws any; output `chunk` [B, horizon, A], in physical units too.
 
@@ -36,7 +39,8 @@ import math
 import shutil
 import tempfile
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -50,15 +54,18 @@ from robolearn.bundle_format import (
     DENOISER,
     ENCODER,
     FORMAT,
+    GUIDED,
     NOISE,
     ON_TOP,
     TOLD,
     WHOLE,
     denoiser_inputs,
+    guided_inputs,
     input_name,
     on_top_graph,
 )
 from robolearn.errors import UserError
+from robolearn.export.guided import GuidedGraph, require_same, traced
 from robolearn.language import Tokenizer
 from robolearn.normalize import Normalizer, Statistics
 from robolearn.protocols import Observation, Policy
@@ -94,8 +101,9 @@ def export_bundle(
         statistics: {channel: {"mean", "std", ...}}, as the normaliser wants them.
         task: name, instruction, max_episode_steps, stage_names.
         policy: kind, horizon, n_action_steps, n_obs_steps, noise_shape, sampler (see `robolearn.sampling.sample`); for
-            a mixture also horizons (their lengths) and consensus (arguments of `robolearn.sampling.agreed_steps`); see
-            the module for units, past and language.
+            a mixture also horizons (their lengths) and consensus (arguments of `robolearn.sampling.agreed_steps`);
+            guided, whether a flow also gets the graph for real-time chunking; see the module for units, past and
+            language.
         encoder: called as encoder(obs_1, ...); see the module for shapes. The whole policy where the sampler is None.
         denoiser: called as denoiser(observed, sample, time[, step]); None where the sampler is.
         on_top: kind, one of `robolearn.bundle_format.ON_TOP`; module, called as module(obs_1, ..., further); and what
@@ -126,7 +134,10 @@ def export_bundle(
             _export_encoder(temporary / WHOLE, encoder, kept, policy, output="chunk")
         else:
             observed = _export_encoder(temporary / ENCODER, encoder, kept, policy, output="observed")
-            _export_denoiser(temporary / DENOISER, denoiser, kept, policy, observed=observed)
+            inputs = _denoiser_example(kept, policy, observed=observed)
+            _export(temporary / DENOISER, denoiser, inputs, "prediction")
+            if policy.get("guided"):
+                _export_guided(temporary / GUIDED, denoiser, inputs, policy)
         if on_top is not None:
             _export_on_top(temporary, on_top[0], on_top[1], kept, policy)
         files = {path.name: sha256(path) for path in sorted(temporary.iterdir())}
@@ -243,12 +254,21 @@ def _export_encoder(
     return _export(path, module, inputs, output).shape[1]
 
 
-def _export_denoiser(
-    path: Path, module: torch.nn.Module, schema: Schema, policy: Mapping[str, Any], *, observed: int
-) -> None:
+def _denoiser_example(schema: Schema, policy: Mapping[str, Any], *, observed: int) -> dict[str, torch.Tensor]:
     shapes = {"observed": (observed,), "sample": (policy["horizon"] + policy.get("past", 0), *schema.action.shape)}
-    inputs = {name: torch.zeros(2, *shapes.get(name, ())) for name in denoiser_inputs(policy["sampler"])}
-    _export(path, module, inputs, "prediction")
+    return {name: torch.zeros(2, *shapes.get(name, ())) for name in denoiser_inputs(policy["sampler"])}
+
+
+def _export_guided(
+    path: Path, denoiser: torch.nn.Module, inputs: Mapping[str, torch.Tensor], policy: Mapping[str, Any]
+) -> None:
+    sample = inputs["sample"]
+    towards = {"target": torch.zeros_like(sample), "mask": torch.zeros(sample.shape[:2])}
+    one = {name: {**inputs, **towards}[name][:1] for name in guided_inputs(policy["sampler"])}
+    module = GuidedGraph(denoiser, mixed=bool(policy.get("horizons")))
+    with _inference(denoiser):
+        _to_onnx(path, traced(module, tuple(one.values())), one, ["velocity", "pull"], None)
+        require_same(path, module, one)
 
 
 def _export_on_top(folder: Path, kind: str, module: torch.nn.Module, schema: Schema, policy: Mapping[str, Any]) -> None:
@@ -270,24 +290,37 @@ def _example(feature: Feature, *lead: int) -> torch.Tensor:
 
 def _export(path: Path, module: torch.nn.Module, inputs: dict[str, torch.Tensor], output: str) -> torch.Tensor:
     """Write the graph and return what the module makes of the example inputs."""
+    with _inference(module):
+        result: torch.Tensor = module.cpu()(*inputs.values())
+        _to_onnx(path, module, inputs, [output], _dynamic_batch(module, len(inputs)))
+    return result
+
+
+def _to_onnx(
+    path: Path, module: torch.nn.Module, inputs: dict[str, torch.Tensor], outputs: list[str], shapes: Any
+) -> None:
+    torch.onnx.export(
+        module,
+        tuple(inputs.values()),
+        path,
+        input_names=list(inputs),
+        output_names=outputs,
+        dynamic_shapes=shapes,
+        dynamo=True,
+        external_data=False,
+        verbose=False,
+    )
+
+
+@contextmanager
+def _inference(module: torch.nn.Module) -> Iterator[None]:
+    """Have the module infer, and the exporter be quiet, for a while."""
     training = module.training
     module.eval()
     try:
         with torch.no_grad(), warnings.catch_warnings(), _quiet("torch.onnx", "onnxscript"):
             warnings.simplefilter("ignore")
-            result: torch.Tensor = module.cpu()(*inputs.values())
-            torch.onnx.export(
-                module,
-                tuple(inputs.values()),
-                path,
-                input_names=list(inputs),
-                output_names=[output],
-                dynamic_shapes=_dynamic_batch(module, len(inputs)),
-                dynamo=True,
-                external_data=False,
-                verbose=False,
-            )
-        return result
+            yield
     finally:
         module.train(training)
 

@@ -80,7 +80,7 @@ def make(case, **settings):
     return TorchPolicy(model, schema, STATISTICS)
 
 
-def export(path, policy, acting=None):
+def export(path, policy, acting=None, *, rtc=False):
     """Write the bundle of a policy, or of who acts on top of it."""
     return export_bundle(
         path,
@@ -89,7 +89,7 @@ def export(path, policy, acting=None):
         action_space="ee_delta",
         statistics=policy.statistics,
         task={"name": "lift", "instruction": "lift", "max_episode_steps": 80, "stage_names": ["reach"]},
-        **graphs_of(policy, Acting(policy) if acting is None else acting),
+        **graphs_of(policy, Acting(policy) if acting is None else acting, rtc=rtc),
         config_yaml="",
         provenance={},
     )

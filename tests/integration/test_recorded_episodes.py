@@ -11,13 +11,13 @@ from robolearn.data.check import check_dataset
 from robolearn.data.dataset import EpisodeDataset
 from robolearn.proprioception import pose_vector, poses_feature, proprioception, state_feature
 from robolearn.real.controller import Controller
+from robolearn.real.messages import Answer
 from robolearn.real.record_settings import RecordSettings
 from robolearn.real.recorder import Recorder
 from robolearn.real.recording import About
 from robolearn.real.settings import Settings
 from robolearn.real.state_machine import Event
 from robolearn.real.takeover import Led, Person
-from robolearn.real.worker import Answer
 from robolearn.schema import Schema
 from robolearn.sim.ros_arm import make_plant
 

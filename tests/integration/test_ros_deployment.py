@@ -14,6 +14,7 @@ import pytest
 pytest.importorskip("rclpy")
 
 from robolearn.errors import UserError
+from robolearn.real.execution import Execution
 from robolearn.real.ros2 import episodes
 from robolearn.real.ros2.domain import choose_domain, is_busy
 from robolearn.real.ros2.episodes import Session, run_episodes
@@ -81,6 +82,27 @@ def test_episodes_run_are_kept_and_leave_nothing_behind(bundle, tmp_path, monkey
     monkeypatch.setattr(episodes, "Session", None)
     again = run_episodes(bundle, seeds=[3, 4], out=tmp_path, plant="kinematic_plant")
     assert again == result
+
+
+@pytest.mark.parametrize("mode", ["rtc", "ensembling", "blending"])
+def test_late_inference_moves_the_arm_as_well(bundle, tmp_path, mode):
+    # 60 ms: later than a control step of 50 ms, and than any answer may be
+    late = Execution(execution=mode, execution_horizon=1, inference_delay=0.06)
+    result = run_episodes(
+        bundle, seeds=[3], out=tmp_path, settings=Settings(stale_after=0.2), execution=late, plant="kinematic_plant"
+    )
+    assert result["successes"] == 1
+    loop = result["loop"]
+    # observations were answered while chunks were inferred: all but the first, before which there was no plan
+    assert loop["late_chunks"] < loop["ticks"] / 2
+    assert len(loop["smoothness"]["rms_jerk"]) == get_robot("panda").n_joints
+    assert loop["smoothness"]["boundary_jump"]["count"] > 0
+
+
+def test_execution_that_does_not_suit_the_bundle_is_refused_at_once(bundle, tmp_path, monkeypatch):
+    monkeypatch.setattr(episodes, "Session", None)
+    with pytest.raises(UserError, match="execution_horizon below"):
+        run_episodes(bundle, seeds=[0], out=tmp_path, execution=Execution(execution="rtc", execution_horizon=4))
 
 
 def test_a_stopped_arm_leads_to_hold_within_limits_and_going_on(session):

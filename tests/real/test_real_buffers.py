@@ -70,7 +70,7 @@ def test_recent_keeps_the_last_values():
 
 
 def test_summary_joins_records(tmp_path):
-    statistics = LoopStatistics()
+    statistics = LoopStatistics(joints=7, rate=250.0)
     for late in (0.001, 0.002, 0.003):
         statistics.lateness.add(late)
     statistics.latency.add(0.005)

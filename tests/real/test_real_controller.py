@@ -7,10 +7,10 @@ from robolearn.errors import UserError
 from robolearn.motion import MotionLimiter
 from robolearn.proprioception import proprioception
 from robolearn.real.controller import Controller
+from robolearn.real.messages import Answer
 from robolearn.real.safety import Limits
 from robolearn.real.settings import Settings
 from robolearn.real.state_machine import Event, State
-from robolearn.real.worker import Answer
 from robolearn.sim.robots import get_robot
 
 ROBOT = get_robot("panda")

@@ -14,22 +14,11 @@ from robolearn.errors import UserError
 from robolearn.real import control_loop
 from robolearn.real.bundle import load_bundle
 from robolearn.real.control_loop import ControlLoop
+from robolearn.real.execution import Execution
+from robolearn.real.messages import ANSWER, OBSERVE, REPLAN, REQUEST, RESET, TELL, WATCH, pack, packed_size, unpack
+from robolearn.real.server import Server
 from robolearn.real.state_machine import Event, State
-from robolearn.real.worker import (
-    ANSWER,
-    MAX_IN_FLIGHT,
-    OBSERVE,
-    REPLAN,
-    REQUEST,
-    RESET,
-    TELL,
-    WATCH,
-    InferenceWorker,
-    Server,
-    pack,
-    packed_size,
-    unpack,
-)
+from robolearn.real.worker import MAX_IN_FLIGHT, InferenceWorker
 
 ACTION = np.array((0.5, -0.5, 0.0, 1.0, -1.0))
 
@@ -215,7 +204,8 @@ def test_the_loop_keeps_its_grid_and_reports_a_failure(monkeypatch):
             from robolearn.real.state_machine import StateMachine
             from robolearn.real.statistics import LoopStatistics
 
-            self.settings, self.machine, self.statistics = Settings(rate=500.0), StateMachine(), LoopStatistics()
+            self.settings, self.machine = Settings(rate=500.0), StateMachine()
+            self.statistics = LoopStatistics(joints=7, rate=500.0)
             self.machine.state, self.moving = State.ACTIVE, True
             self.times, self.fail_at, self.braked = [], fail_at, 0
 
@@ -325,3 +315,62 @@ def test_large_pictures_reach_the_other_process_and_a_stopped_one_never_blocks(t
             pass
     finally:
         worker.close()
+
+
+AHEAD = pytest.mark.parametrize("mode", ["rtc", "ensembling", "blending"])
+
+
+@pytest.fixture
+def late_worker(bundle):
+    """A function that starts a worker whose inference takes 60 ms longer."""
+    started = []
+
+    def start(mode):
+        worker = InferenceWorker(bundle, Execution(execution=mode, execution_horizon=1, inference_delay=0.06))
+        worker.start()
+        started.append(worker)
+        return worker
+
+    yield start
+    for worker in started:
+        worker.close()
+
+
+@AHEAD
+def test_observations_are_answered_while_a_chunk_is_inferred(late_worker, bundle, mode):
+    worker = late_worker(mode)
+    worker.reset(epoch=1, seed=0)
+    chunks = [-1]
+    # the first chunk is there before the second is asked for, then each step is answered before its own chunk is
+    for tick in range(12):
+        assert worker.ask(tick, observation(bundle.schema))
+        limit, answer = time.monotonic() + 20, None
+        while answer is None or answer.tick < tick:
+            answer = worker.poll() or answer
+            if answer is None and worker._answered == tick and chunks == [-1]:
+                break  # nothing is planned yet
+            assert time.monotonic() < limit
+            time.sleep(0.001)
+        if answer is not None:
+            chunks.append(answer.chunk)
+            np.testing.assert_allclose(answer.actions[0, :4], ACTION[:4] * bundle.schema.action.high[:4], atol=1e-6)
+            assert answer.duration >= 0.06
+        time.sleep(0.05)
+    assert chunks == sorted(chunks)
+    assert chunks[-1] > 3
+    assert len(chunks) > 8
+
+
+def test_late_inference_in_turn_is_late_by_the_delay_alone_where_a_chunk_begins(bundle):
+    server = Server(bundle, inference_delay=0.05)
+    data = pack(bundle.schema, observation(bundle.schema))
+    server.handle([REQUEST.pack(RESET, 1, 0)])
+    answers = [ANSWER.unpack_from(server.handle([REQUEST.pack(OBSERVE, 1, tick) + data])) for tick in range(4)]
+    # chunks of 4 with 2 executed
+    assert [chunk for *_, chunk in answers] == [0, 0, 2, 2]
+    assert [duration >= 0.05 for *_, duration, _ in answers] == [True, False, True, False]
+
+
+def test_a_bundle_that_cannot_be_executed_so_is_refused_before_the_start(bundle):
+    with pytest.raises(UserError, match="execution_horizon below"):
+        InferenceWorker(bundle, Execution(execution="rtc", execution_horizon=4))

@@ -28,12 +28,12 @@ from rosbags.highlevel import AnyReader
 from robolearn.data.importers.unfinished import finish
 from robolearn.errors import UserError
 from robolearn.real.bag_messages import IMAGE, OBSERVATION, Message, Messages
+from robolearn.real.messages import pack
 from robolearn.real.record_settings import RecordSettings
 from robolearn.real.recorder import Recorder
 from robolearn.real.recording import About, Recording
 from robolearn.real.shared_ring import Entry
 from robolearn.real.state_machine import State
-from robolearn.real.worker import pack
 from robolearn.schema import Feature, Schema
 from robolearn.sim.robots import get_robot
 
