@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from robolearn.rotations import matrix_from_quat
 
 Floats = tuple[float, ...]
+RISE = 0.002  # s from rest to full acceleration, as in the limits that Franka publishes, where a maker gives no jerk
 
 
 @dataclass(frozen=True)
@@ -100,6 +101,7 @@ class RobotSpec:
         gripper_speed: fastest change of the width in m/s.
         workspace: ((x, y, z) low, (x, y, z) high) of the tool centre point in the base frame, in m.
         work_area: ((x, y) low, (x, y) high) of the table that the gripper, pointing down, serves well, in m.
+        max_jerk: rad/s^3; None where the maker gives none, see `jerk_limits`.
     """
 
     name: str
@@ -115,6 +117,14 @@ class RobotSpec:
     gripper_speed: float
     workspace: tuple[Floats, Floats]
     work_area: tuple[Floats, Floats]
+    max_jerk: Floats | None = None
+
+    @property
+    def jerk_limits(self) -> Floats:
+        """Largest jerk of each joint in rad/s^3; by default one that builds up the full acceleration in `RISE`."""
+        if self.max_jerk is not None:
+            return self.max_jerk
+        return tuple(acceleration / RISE for acceleration in self.max_acceleration)
 
     @property
     def n_joints(self) -> int:

@@ -41,6 +41,7 @@ PANDA = RobotSpec(
     gripper_speed=0.2,
     workspace=((0.25, -0.35, 0.01), (0.75, 0.35, 0.5)),
     work_area=((0.42, -0.18), (0.66, 0.18)),
+    max_jerk=(7500.0, 3750.0, 5000.0, 6250.0, 7500.0, 10000.0, 10000.0),
 )
 
 # as identified for the maker's arm (Gaz et al., "Dynamic Identification of the Franka Emika Panda Robot", 2019)
