@@ -13,10 +13,11 @@ from typing import Any
 
 from robolearn.acting import Correction
 from robolearn.action_space import ActionSpace, make_action_space
-from robolearn.bundle_format import FORMAT, on_top_graph, policy_graphs
+from robolearn.bundle_format import COLLISION, FORMAT, on_top_graph, policy_graphs
 from robolearn.errors import UserError
 from robolearn.normalize import Normalizer
 from robolearn.protocols import Policy
+from robolearn.real.collision_file import require_primitives
 from robolearn.real.onnx_on_top import on_top_of
 from robolearn.real.onnx_policy import OneGraphPolicy, OnnxPolicy
 from robolearn.robot import RobotSpec
@@ -36,6 +37,7 @@ class Bundle:
         action_space: turns actions into joint commands.
         policy: the policy, with its noise steered or the best of its chunks chosen where the bundle says so.
         correction: of each action, or None.
+        collision: text of the collision model (see `robolearn.real.collision`), or None where there is none.
         manifest: contents of `manifest.json`.
     """
 
@@ -45,6 +47,7 @@ class Bundle:
     action_space: ActionSpace
     policy: Policy
     correction: Correction | None
+    collision: str | None
     manifest: dict[str, Any]
 
     @property
@@ -93,7 +96,10 @@ def load_bundle(path: Path, *, verify: bool = True) -> Bundle:
     else:
         policy = OnnxPolicy(path, schema=schema, normalizer=normalizer, description=description)
     acting = on_top_of(policy, path, on_top, schema=schema, normalizer=normalizer)
-    return Bundle(path, schema, robot, action_space, acting.policy, acting.correction, manifest)
+    collision = (path / COLLISION).read_text() if COLLISION in manifest["files"] else None
+    if collision is not None:
+        require_primitives(collision)
+    return Bundle(path, schema, robot, action_space, acting.policy, acting.correction, collision, manifest)
 
 
 def _read_manifest(path: Path) -> dict[str, Any]:

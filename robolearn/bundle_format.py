@@ -10,6 +10,7 @@ FORMAT = 3  # of the manifest; raised when an older reader could not read it
 ENCODER, DENOISER = "encoder.onnx", "denoiser.onnx"
 GUIDED = "guided.onnx"  # of a policy whose chunks can be drawn to others exactly, beside these two
 WHOLE = "policy.onnx"  # of a policy that needs no sampler
+COLLISION = "collision.xml"  # shape of arm and table, MJCF of primitives; not in every bundle
 NOISE = "noise"  # input of such a policy that draws noise
 # what lies on top of a policy: the input of its graph besides the observation, and its output
 ON_TOP = {

@@ -28,6 +28,14 @@ def build_model(task: Task, robot: RobotSpec, *, timestep: float) -> mujoco.MjMo
     option.cone = mujoco.mjtCone.mjCONE_ELLIPTIC
     option.impratio = 10.0  # friction harder than normal contact: grasped objects do not creep
     spec.worldbody.add_light(pos=(0.3, -0.8, 2.0), dir=(0.1, 0.35, -1.0))
+    add_table(spec)
+    task.build(spec, Area.of(robot))
+    build_robot(spec, robot)
+    return spec.compile()
+
+
+def add_table(spec: mujoco.MjSpec) -> None:
+    """Add the table that the robot stands on."""
     spec.worldbody.add_geom(
         name="table",
         type=mujoco.mjtGeom.mjGEOM_BOX,
@@ -35,9 +43,6 @@ def build_model(task: Task, robot: RobotSpec, *, timestep: float) -> mujoco.MjMo
         size=TABLE,
         rgba=(0.78, 0.68, 0.55, 1),
     )
-    task.build(spec, Area.of(robot))
-    build_robot(spec, robot)
-    return spec.compile()
 
 
 def check_reach(task: Task, robot: RobotSpec) -> None:

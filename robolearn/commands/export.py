@@ -65,6 +65,7 @@ def export(
     from robolearn.real.bundle import load_bundle
     from robolearn.rl.refinement import load_refinement
     from robolearn.rl.units import Units
+    from robolearn.sim.collision import collision_model
     from robolearn.sim.robots import get_robot
     from robolearn.sim.tasks import make_task
     from robolearn.sim.vec_env import make_schema
@@ -92,6 +93,7 @@ def export(
         **graphs_of(policy, acting, rtc=rtc),
         config_yaml=config_yaml,
         provenance={"commit": commit(), **notes},
+        collision=collision_model(arm),
     )
     bundle = load_bundle(out)
     observations = _observations(policy, n_obs_steps=acting.policy.n_obs_steps)

@@ -51,6 +51,7 @@ from numpy.typing import NDArray
 import robolearn
 from robolearn.acting import Correction
 from robolearn.bundle_format import (
+    COLLISION,
     DENOISER,
     ENCODER,
     FORMAT,
@@ -90,6 +91,7 @@ def export_bundle(
     on_top: tuple[str, torch.nn.Module, Mapping[str, Any]] | None,
     config_yaml: str,
     provenance: Mapping[str, Any],
+    collision: str | None = None,
 ) -> Path:
     """Write a bundle folder, in one piece: it appears at `out` only when it is complete.
 
@@ -110,6 +112,8 @@ def export_bundle(
             else the reader needs. None where the policy acts alone.
         config_yaml: the resolved configuration of the run.
         provenance: free information, e.g. commit, dataset, success rates.
+        collision: shape of arm and table, as `robolearn.sim.collision` writes it; without it the control node refuses
+            to run with a collision check.
 
     Returns:
         `out`.
@@ -130,6 +134,8 @@ def export_bundle(
         _write_json(temporary / "robot.json", robot.to_dict())
         _write_json(temporary / "stats.json", {key: statistics[key] for key in kept if key in statistics})
         (temporary / "config.yaml").write_text(config_yaml)
+        if collision is not None:
+            (temporary / COLLISION).write_text(collision)
         if denoiser is None:
             _export_encoder(temporary / WHOLE, encoder, kept, policy, output="chunk")
         else:

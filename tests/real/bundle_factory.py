@@ -10,6 +10,7 @@ from onnx import TensorProto, helper, numpy_helper
 from robolearn.action_space import make_action_space
 from robolearn.proprioception import poses_feature, state_feature
 from robolearn.schema import Feature, Schema
+from robolearn.sim.collision import collision_model
 from robolearn.sim.robots import get_robot
 
 HORIZON = 4
@@ -47,6 +48,7 @@ def write_bundle(
     statistics = {key: {"mean": [0.0] * schema[key].shape[0], "std": [1.0] * schema[key].shape[0]} for key in keys}
     (path / "stats.json").write_text(json.dumps(statistics))
     (path / "config.yaml").write_text("{}\n")
+    (path / "collision.xml").write_text(collision_model(robot))
     goal = np.zeros(dim) if action is None else np.asarray(action)
     onnx.save(encoder_graph(schema, n_obs_steps), path / "encoder.onnx")
     onnx.save(denoiser_graph(goal, seen=camera is not None), path / "denoiser.onnx")

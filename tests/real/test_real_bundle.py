@@ -51,7 +51,8 @@ def test_correction_adds_the_scaled_residual_and_clips(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "file", ["encoder.onnx", "denoiser.onnx", "schema.json", "robot.json", "stats.json", "config.yaml"]
+    "file",
+    ["encoder.onnx", "denoiser.onnx", "schema.json", "robot.json", "stats.json", "config.yaml", "collision.xml"],
 )
 def test_a_truncated_changed_or_missing_file_is_named(tmp_path, file):
     path = write_bundle(tmp_path / "b")
@@ -65,6 +66,22 @@ def test_a_truncated_changed_or_missing_file_is_named(tmp_path, file):
     (path / file).unlink()
     with pytest.raises(UserError, match=f"lacks .*{file}"):
         load_bundle(path)
+
+
+def test_a_collision_model_that_could_read_other_files_is_refused(tmp_path):
+    path = write_bundle(tmp_path / "b")
+    text = (path / "collision.xml").read_text()
+    (path / "collision.xml").write_text(text.replace("<contact>", '<include file="x.xml"/><contact>'))
+    with pytest.raises(UserError, match="holds <include> in <mujoco>, which is refused"):
+        load_bundle(path, verify=False)
+
+
+def test_a_bundle_without_a_collision_model_says_so(tmp_path):
+    path = write_bundle(tmp_path / "b")
+    manifest = json.loads((path / "manifest.json").read_text())
+    del manifest["files"]["collision.xml"]  # as of an older version; the file itself was never checked
+    (path / "manifest.json").write_text(json.dumps(manifest))
+    assert load_bundle(path).collision is None
 
 
 def test_a_damaged_manifest_is_refused(tmp_path):
