@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
+
+from robolearn.real.clock_watch import ClockWatch
 
 CLOCKS_AGREE = 1.0  # s: a first stamp outside this is from a machine whose clock is not ours
 
@@ -23,6 +26,7 @@ class Newest[T]:
 
     def __init__(self) -> None:
         """Start empty."""
+        self._clocks: tuple[ClockWatch, ...] = ()
         self._kept: _Kept[T] | None = None
         self._agrees = False
 
@@ -35,6 +39,8 @@ class Newest[T]:
             received: monotonic, s.
             wall: what our clock said then, s.
         """
+        for clock, said in zip(self._clocks, (stamp, wall), strict=False):  # nobody may watch
+            clock.take(said, received)
         last = 0.0 if self._kept is None else self._kept.stamp
         if stamp and last - CLOCKS_AGREE <= stamp <= last:
             return
@@ -46,6 +52,12 @@ class Newest[T]:
     def value(self) -> T | None:
         """What the newest message says, or None before the first."""
         return None if self._kept is None else self._kept.value
+
+    def watch_clocks(self, bound: float) -> Callable[[float], str]:
+        """From now on look whether the driver's clock or ours jumps by more than `bound` s; ask what comes back."""
+        clocks = tuple(ClockWatch(whose, bound=bound) for whose in ("the driver's", "our"))
+        self._clocks = clocks
+        return lambda now: next(filter(None, [clock.alarm(now) for clock in clocks]), "")
 
     def age(self, now: float) -> float | None:
         """Seconds since it was made, as far as that is known, else received; None before the first."""
