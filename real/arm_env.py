@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from robolearn.action_space import ActionSpace
 from robolearn.errors import UserError
 from robolearn.protocols import Observation
+from robolearn.real.collision import CollisionCheck
 from robolearn.real.control_step import SLACK
 from robolearn.real.controller import Controller
 from robolearn.real.handover import Done, Drive, Handover, Threaded
@@ -31,6 +32,8 @@ from robolearn.real.scene import Scene, SuccessSource
 from robolearn.real.settings import Settings
 from robolearn.real.state_machine import Event, State
 from robolearn.real.takeover import Action, Person, Takeover
+from robolearn.real.watchdog import Alarm
+from robolearn.safety_settings import SafetySettings
 from robolearn.schema import Schema
 
 log = logging.getLogger(__name__)
@@ -50,7 +53,8 @@ class ArmEnv:
     that was a person's. Who thinks for longer than a control step is told of the steps that went by without it one
     after the other, each with what was executed, before an action of its counts again. An observation that is too old,
     a fault or a stop ends the episode as truncated, and the next begins only after `Scene.recover`; so does the first
-    one of an arm that goes home by itself, for another process may have left it in the midst of something.
+    one of an arm that goes home by itself, for another process may have left it in the midst of something. After an
+    emergency stop nobody is asked before its reset.
     """
 
     num_envs = 1
@@ -68,6 +72,9 @@ class ArmEnv:
         instruction: str,
         stage_names: Sequence[str],
         max_episode_steps: int,
+        safety: SafetySettings | None = None,
+        collisions: CollisionCheck | None = None,
+        alarms: Sequence[Alarm] = (),
         drive: Callable[[Controller, Handover], Drive] = Threaded,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -84,6 +91,9 @@ class ArmEnv:
             instruction: what is to be done.
             stage_names: of the task.
             max_episode_steps: control steps until truncation.
+            safety: limits and watchdogs; on the way home the tool may be outside its box.
+            collisions: what must not meet; see `Controller`.
+            alarms: further reasons for a fault.
             drive: starts the control thread.
             clock: in s.
         """
@@ -110,6 +120,9 @@ class ArmEnv:
             robot=robot,
             inference=self._handover,
             settings=whole,
+            safety=safety,
+            collisions=collisions,
+            alarms=alarms,
             resumes=False,  # the episode is over, and what comes next is for people to say
             clock=clock,
         )
@@ -131,6 +144,21 @@ class ArmEnv:
         with self._starting:
             self._halted = reason
             return self._controller.request(Event.STOP, reason)
+
+    def estop(self, reason: str) -> Future[str]:
+        """Stop likewise in an emergency: nothing moves before `reset_estop`, and `Scene.recover` after it."""
+        with self._starting:
+            self._halted = reason
+            return self._controller.request(Event.ESTOP, reason)
+
+    def reset_estop(self) -> Future[str]:
+        """End an emergency stop, from any thread; the result is "" or why not."""
+        return self._controller.request(Event.RESET_ESTOP)
+
+    @property
+    def estopped(self) -> bool:
+        """Whether the arm is in an emergency stop."""
+        return self._controller.machine.state is State.ESTOP
 
     def reset(
         self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None
@@ -186,7 +214,7 @@ class ArmEnv:
     def _restart(self, seed: int) -> None:
         while True:
             self._rest()
-            while reason := self._interruption or self._halted:
+            while reason := self._unseen():
                 log.error("the arm stopped: %s", reason)
                 self._halted = self._interruption = ""
                 self._scene.recover(reason)
@@ -199,6 +227,14 @@ class ArmEnv:
         self._elapsed = 0
         width = self.schema["observation.state"].names.index("gripper_width")
         self._held = self._person.still(self._observation["observation.state"][width])
+
+    def _unseen(self) -> str:
+        """What stopped the arm and nobody has seen to yet; waits until an emergency stop is reset."""
+        if self.estopped:
+            self._halted = self._halted or self._controller.machine.reason
+            log.error("%s: waiting for its reset", self._halted)
+            self._drive.wait(lambda: not self.estopped, NEVER)
+        return self._interruption or self._halted
 
     def _request_start(self) -> Future[str] | None:
         """Ask for START, unless the arm was stopped; `stop` either prevents it or comes after it."""
@@ -270,6 +306,8 @@ class ArmEnv:
             UserError: the arm does not get there.
         """
         self._space.homing = True
+        safety = self._controller.safety
+        box, safety.box = safety.box, None  # whoever parked the arm outside wants it back
         try:
             steps, going = round(HOMING_TIMEOUT * self.schema.fps), self._begin()
             while going and (away := away_from_home(self._space.robot, self._observation, self.schema)):
@@ -279,6 +317,7 @@ class ArmEnv:
         finally:
             self._rest()
             self._space.homing = False
+            safety.box = box
         return going
 
     def _observed(self) -> Arrays:

@@ -10,8 +10,9 @@ only serves as the plan for the next steps.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from math import isfinite
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,8 +22,10 @@ from robolearn.errors import UserError
 from robolearn.motion import MotionLimiter
 from robolearn.protocols import Observation
 from robolearn.real.chunk_buffer import ChunkBuffer
+from robolearn.real.collision import CollisionCheck
 from robolearn.real.control_step import SLACK, ControlStep
 from robolearn.real.interfaces import Inference, Robot
+from robolearn.real.motion_watch import MotionWatch
 from robolearn.real.observer import LoopObserver, Unobserved
 from robolearn.real.requests import Requests, settle
 from robolearn.real.safety import Limits, SafetyFilter
@@ -30,7 +33,9 @@ from robolearn.real.settings import Settings
 from robolearn.real.starting import eased, first_command, moved, next_command, refusal
 from robolearn.real.state_machine import Event, State, StateMachine
 from robolearn.real.statistics import LoopStatistics
-from robolearn.real.watchdog import Watchdog
+from robolearn.real.watchdog import Alarm, Watchdog
+from robolearn.real.workspace import Workspace
+from robolearn.safety_settings import SafetySettings
 from robolearn.schema import ActionChunk, Schema
 
 Array = NDArray[np.float64]
@@ -47,6 +52,9 @@ class Controller:
         robot: Robot,
         inference: Inference,
         settings: Settings,
+        safety: SafetySettings | None = None,
+        collisions: CollisionCheck | None = None,
+        alarms: Sequence[Alarm] = (),
         resumes: bool = True,
         at_once: bool = False,
         observer: LoopObserver | None = None,
@@ -54,17 +62,22 @@ class Controller:
     ) -> None:
         """Control `robot` with actions from `inference`, turned into commands by `action_space`.
 
-        With `resumes` a hold ends by itself, else what would be a hold is a fault. `clock` serves the statistics only.
-        With `at_once` an answer is looked for in the period of its request, too, as a person's may be there already.
-        `observer` is told what happens.
+        `collisions` are not checked when None, for `robolearn.real.collision.collision_check` decides on that; `alarms`
+        are further reasons for a fault. With `resumes` a hold ends by itself, else what would be a hold is a fault.
+        `clock` serves the statistics only. With `at_once` an answer is looked for in the period of its request, too, as
+        a person's may be there already. `observer` is told what happens.
         """
         if settings.rate < schema.fps:
             raise UserError(f"a control rate of {settings.rate} Hz is below the policy's {schema.fps} Hz: raise it")
         self.settings = settings
         self.machine = StateMachine(self._on_change)
-        self.safety = SafetyFilter(Limits.of(action_space.robot, period=1.0 / settings.rate))
         self._dt, self._length = 1.0 / schema.fps, 1.0 / settings.rate
-        self._motion = MotionLimiter(action_space.robot, self._length)
+        safety = SafetySettings() if safety is None else safety
+        spec, margin = safety.restrict(action_space.robot), safety.workspace_margin
+        box = Workspace(spec, margin=margin) if isfinite(margin) else None
+        self.safety = SafetyFilter(Limits.of(spec, period=self._length), box=box, collisions=collisions)
+        self._range = Limits.of(action_space.robot, period=self._length)
+        self._motion = MotionLimiter(spec, self._length)
         self._space, self._robot, self._inference, self._clock = action_space, robot, inference, clock
         self.statistics = self._new_statistics()
         self._resumes, self._at_once = resumes, at_once
@@ -75,9 +88,11 @@ class Controller:
             stale_after=settings.stale_after,
             chunk_timeout=settings.chunk_timeout,
             period=self._length,
+            alarms=alarms,
         )
         self._names = (*action_space.robot.joint_names, "gripper_width")
         self._measured_at = [schema["observation.state"].names.index(name) for name in self._names]
+        self._motion_watch = MotionWatch(safety, names=action_space.robot.joint_names, period=self._length)
         self._plan, self._plan_chunk = ChunkBuffer(), -1
         self._requests = Requests()
         self._stopping: list[Future[str]] = []
@@ -100,7 +115,7 @@ class Controller:
         return self._step is not None and self._step.sent
 
     def request(self, event: Event, reason: str = "stopped") -> Future[str]:
-        """Ask for START, STOP or FAULT from any thread; the result is "" once done (STOP: at rest), else why not.
+        """Ask for START, STOP, FAULT, ESTOP or RESET_ESTOP from any thread; see `Request` for the result.
 
         A START whose future is cancelled is not granted.
         """
@@ -121,6 +136,9 @@ class Controller:
         """Compute once what takes longer the first time."""
         here = np.array((*self._space.robot.home, 0.0))
         self._motion.step(here, 0 * here, here, 0 * here)
+        self.safety.reset(here)
+        self.safety.follow(here)
+        self.safety.brake()
         self._space.command(here, here, np.zeros(self._space.feature.shape))
 
     def period(self, now: float) -> None:
@@ -147,6 +165,9 @@ class Controller:
         if request.event is Event.START:
             request.future.set_result(self._start(now))
             return
+        if request.event is Event.RESET_ESTOP:
+            settle(request.future, self._reset_estop())
+            return
         self.machine.handle(request.event, request.reason)
         self._stopping.append(request.future)
         if not self._moving:
@@ -160,12 +181,21 @@ class Controller:
         if not self._inference.alive:
             return "the inference process has ended: restart the node"
         measured = self._measured(self._read()[0])
-        if reason := refusal(measured, self.safety.limits, self._names):
+        if reason := refusal(measured, self._range, self._names) or self._watchdog.alarm(now):
+            return reason
+        if self.safety.collisions is not None and (reason := self.safety.collisions.touching(measured)):
             return reason
         self.safety.reset(first_command(measured, self._last))
         self.statistics, self._led = self._new_statistics(), False
         self.machine.handle(Event.START, "started")
         self._engage(now)
+        return ""
+
+    def _reset_estop(self) -> str:
+        if self._moving:
+            return "the arm has not come to rest yet"
+        if not self.machine.handle(Event.RESET_ESTOP, "the emergency stop was reset"):
+            return "there is no emergency stop to reset"
         return ""
 
     def _engage(self, now: float) -> None:
@@ -175,6 +205,7 @@ class Controller:
         self._step = None
         self._begin = now
         self._watchdog.begin(now)
+        self._motion_watch.begin()
 
     def _confirm_stop(self) -> None:
         for future in self._stopping:
@@ -236,6 +267,10 @@ class Controller:
         if not all(values.dtype.kind != "f" or np.isfinite(values).all() for values in observation.values()):
             self.machine.handle(Event.FAULT, "the observation is not finite")
             return
+        measured = self._measured(observation)
+        if reason := self._motion_watch.step(now, self.safety.position[:-1], measured[:-1]):
+            self.machine.handle(Event.FAULT, reason)
+            return
         observed = self._clock() - age
         self._conclude()
         self._inference.ask(number, observation)
@@ -244,7 +279,7 @@ class Controller:
             goal = self._step.goal
             self.statistics.late_chunks += not self._step.answered
         begin = self._begin + number * self._dt
-        self._step = ControlStep(number, begin, observed, here, self._measured(observation), goal)
+        self._step = ControlStep(number, begin, observed, here, measured, goal)
         self.statistics.ticks += 1
         self._observer.observed(begin, observation)
         if (action := self._plan.action(begin)) is not None:
@@ -303,9 +338,13 @@ class Controller:
         # a command stands for the period that follows it: aim at the period's end
         target, rate = step.target(now + self._length, self._dt)
         position, _ = self._motion.step(self.safety.position, self.safety.velocity, target, rate)
+        refused = self.safety.refused
         self._send(self.safety.follow(position))
         self.statistics.commands.add(self.safety.position, epoch=self._epoch, step=step.number, chunk=step.chunk)
         self._moving = True
+        complaint = self._motion_watch.period(refused=self.safety.refused > refused)
+        if reason := self.safety.danger or complaint:
+            self.machine.handle(Event.FAULT, reason)
         if step.answered and not step.sent:
             step.sent = True
             if not step.person:  # who did not wait for the observation

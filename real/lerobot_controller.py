@@ -22,14 +22,18 @@ from typing import Any
 
 from robolearn.errors import UserError, nearest
 from robolearn.real.bundle import load_bundle
+from robolearn.real.collision import collision_check
+from robolearn.real.contact import ContactStop
 from robolearn.real.control_loop import ControlLoop
 from robolearn.real.controller import Controller
 from robolearn.real.lerobot_robot import Calibration, LeRobotArm
 from robolearn.real.requests import outcome
+from robolearn.real.ros2.policy_controller import SAFETY, add_options
 from robolearn.real.settings import Settings
 from robolearn.real.state_machine import Event, State
 from robolearn.real.statistics import summarise, write_json
 from robolearn.real.worker import InferenceWorker
+from robolearn.safety_settings import from_options
 
 FIRST_OBSERVATION = 10.0  # s
 STOP_TIMEOUT = 2.0  # s
@@ -73,6 +77,7 @@ def parser() -> argparse.ArgumentParser:
     result.add_argument("--instruction", default="", help="what the policy is told; by default the bundle's")
     result.add_argument("--seconds", type=float, help="s to run; by default until Ctrl-C")
     result.add_argument("--statistics", type=Path, help="JSON file for the loop's statistics")
+    add_options(result, SAFETY)
     result.add_argument("--start", action="store_true", help="do not ask before the arm moves")
     return result
 
@@ -131,6 +136,9 @@ def run(arm: Any, options: argparse.Namespace, ended: threading.Event, *, confir
         seed=options.seed,
         ramp=options.ramp,
     )
+    spec, safety = bundle.robot, from_options(vars(options))
+    collisions = collision_check(bundle.collision, robot=spec, safety=safety, where=f"bundle {bundle.path}")
+    contact = ContactStop(safety, None, joint_names=spec.joint_names)  # these arms say nothing of efforts
     with ExitStack() as stack:
         robot = LeRobotArm(arm, schema=bundle.schema, robot=bundle.robot, calibration=calibration)
         stack.callback(robot.close)
@@ -139,7 +147,14 @@ def run(arm: Any, options: argparse.Namespace, ended: threading.Event, *, confir
         worker.start()
         stack.callback(worker.close)
         controller = Controller(
-            schema=bundle.schema, action_space=bundle.action_space, robot=robot, inference=worker, settings=settings
+            schema=bundle.schema,
+            action_space=bundle.action_space,
+            robot=robot,
+            inference=worker,
+            settings=settings,
+            safety=safety,
+            collisions=collisions,
+            alarms=(contact.alarm,),
         )
         loop = ControlLoop(controller, lock=False)  # LeRobot has torch in memory, which nobody uses
         loop.start()

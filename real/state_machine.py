@@ -14,6 +14,7 @@ class State(StrEnum):
     ACTIVE = "active"  # the policy moves the arm
     HOLD = "hold"  # braked to a stop; goes on by itself when data are fresh again
     FAULT = "fault"  # braked to a stop; only stop and start lead out
+    ESTOP = "estop"  # braked to a stop; only the reset of the emergency stop leads out
 
 
 class Event(StrEnum):
@@ -24,6 +25,8 @@ class Event(StrEnum):
     START = "start"
     STOP = "stop"
     FAULT = "fault"  # something that must not go on by itself
+    ESTOP = "estop"  # somebody wants everything to stop
+    RESET_ESTOP = "reset_estop"
 
 
 TRANSITIONS: dict[tuple[State, Event], State] = {
@@ -37,7 +40,8 @@ TRANSITIONS: dict[tuple[State, Event], State] = {
     (State.HOLD, Event.STOP): State.READY,
     (State.HOLD, Event.FAULT): State.FAULT,
     (State.FAULT, Event.STOP): State.INACTIVE,
-}
+    (State.ESTOP, Event.RESET_ESTOP): State.INACTIVE,
+} | {(state, Event.ESTOP): State.ESTOP for state in State if state is not State.ESTOP}
 
 
 class StateMachine:

@@ -1,7 +1,8 @@
 """A ROS 2 arm for online RL: `robolearn.real.arm_env.ArmEnv` on the topics of deployment.
 
 The node has the name of deployment's, so that an arm needs no other driver. Besides what `robolearn.real.ros2.people`
-says, `~/stop` (std_srvs/Trigger) brakes and ends the episode; nothing moves before `~/ready`.
+says, `~/stop` (std_srvs/Trigger) brakes and ends the episode; nothing moves before `~/ready`. The emergency stop is
+that of deployment (`robolearn.real.ros2.estop`): after its reset, too, nothing moves before `~/ready`.
 """
 
 from __future__ import annotations
@@ -19,14 +20,17 @@ from robolearn.errors import UserError
 from robolearn.proprioception import objects_of, poses_feature
 from robolearn.protocols import Observation
 from robolearn.real.arm_env import ArmEnv
+from robolearn.real.collision import collision_check
 from robolearn.real.offer import POSES
 from robolearn.real.requests import outcome
+from robolearn.real.ros2.estop import EmergencyStop
 from robolearn.real.ros2.link import Link, button
 from robolearn.real.ros2.node import STOP_TIMEOUT
 from robolearn.real.ros2.people import Buttons, Operator, Takeover
 from robolearn.real.ros2.robot_io import RIVAL
 from robolearn.real.ros2.simulated_arm import EPISODE, RESET
 from robolearn.real.settings import Settings
+from robolearn.safety_settings import SafetySettings
 from robolearn.schema import Schema
 
 ANSWER_TIMEOUT = 10.0  # s for a simulated arm to begin an episode
@@ -91,6 +95,8 @@ class RosArmEnv(ArmEnv):
         schema: Schema,
         action_space: ActionSpace,
         settings: Settings,
+        safety: SafetySettings | None = None,
+        collision: str | None = None,
         simulated: bool,
         confirm: bool,
         domain: int | None,
@@ -104,6 +110,8 @@ class RosArmEnv(ArmEnv):
             schema: channels of the task; nothing but joints and object poses is read.
             action_space: of the actions.
             settings: of the control loop.
+            safety: its limits and watchdogs.
+            collision: text of the collision model; see `robolearn.real.collision`.
             simulated: whether the arm is `robolearn.real.ros2.simulated_arm`, which resets itself and knows success.
             confirm: whether a person says that each scene is ready.
             domain: ROS domain, that of ROS_DOMAIN_ID when None.
@@ -115,8 +123,10 @@ class RosArmEnv(ArmEnv):
             UserError: no arm answers, another node commands it, or the task has channels that an arm has not.
         """
         require_readable(schema)
+        spec, safety = action_space.robot, SafetySettings() if safety is None else safety
+        collisions = collision_check(collision, robot=spec, safety=safety, where=f"robot '{spec.name}'")
         with ExitStack() as stack:
-            self._link = Link(schema=schema, robot=action_space.robot, domain=domain)
+            self._link = Link(schema=schema, robot=spec, domain=domain)
             stack.callback(self._link.close)
             buttons = Buttons(self._link.node)
             simulation = SimulatedScene(self._link, buttons) if simulated else None
@@ -131,11 +141,15 @@ class RosArmEnv(ArmEnv):
                 schema=schema,
                 action_space=action_space,
                 settings=settings,
+                safety=safety,
+                collisions=collisions,
+                alarms=self._link.robot.alarms(safety),
                 instruction=instruction,
                 stage_names=stage_names,
                 max_episode_steps=max_episode_steps,
             )
             stack.callback(super().close)
+            EmergencyStop(self._link.node, press=self.estop, reset=self.reset_estop, latched=lambda: self.estopped)
             self._link.connect()
             self._link.robot.watch_rivals(lambda: self.stop(RIVAL))
             self._opened = stack.pop_all()

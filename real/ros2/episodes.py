@@ -23,6 +23,7 @@ from robolearn.real.ros2.simulated_arm import COMMANDS, EPISODE, RESET
 from robolearn.real.settings import Settings
 from robolearn.real.statistics import summarise, write_json
 from robolearn.real.stitching import require_fit
+from robolearn.safety_settings import SafetySettings, as_options
 
 Result = dict[str, Any]
 START_TIMEOUT = 60.0  # s to start a process and load the bundle on a busy machine
@@ -38,6 +39,7 @@ def run_episodes(
     settings: Settings | None = None,
     execution: Execution | None = None,
     recording: RecordSettings | None = None,
+    safety: SafetySettings | None = None,
     plant: str = "robolearn.sim.ros_arm",
     task: str | None = None,
     robot: str | None = None,
@@ -56,6 +58,7 @@ def run_episodes(
         settings: of the control loop.
         execution: how the bundle's chunks follow each other; sequential when None.
         recording: what is recorded, nothing when None; each episode's verdict is said.
+        safety: its limits and watchdogs.
         plant: module with `make_plant`, which the arm's process simulates.
         task: name; the bundle's when None.
         robot: name; the bundle's when None.
@@ -85,6 +88,7 @@ def run_episodes(
             settings=settings or Settings(),
             execution=execution,
             recording=recording,
+            safety=safety,
             plant=plant,
             task=task or manifest["task"]["name"],
             robot=robot or json.loads((bundle / "robot.json").read_text())["name"],
@@ -130,13 +134,18 @@ class Session:
         task: str,
         robot: str,
         domain: int,
+        safety: SafetySettings | None = None,
     ) -> None:
         """Prepare; nothing starts before `with`."""
         self._recorded = recording is not None and recording.on
         self._statistics = out / "loop.json"
         self._domain = domain
-        chosen = asdict(settings) | asdict(execution or Execution())
-        options = {name.replace("_", "-"): value for name, value in chosen.items()}
+        named = asdict(settings) | asdict(execution or Execution())
+        named |= as_options(SafetySettings() if safety is None else safety)
+        options = {
+            name.replace("_", "-"): str(value).lower() if isinstance(value, bool) else value
+            for name, value in named.items()
+        }
         node = {"bundle": bundle, "statistics": self._statistics} | options
         if recording is not None and recording.on:
             require_rosbags()

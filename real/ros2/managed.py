@@ -99,7 +99,7 @@ class ManagedNode(LifecycleNode):
 
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
         """End loop and inference."""
-        result = self._attempt(lambda: self._sound().stop())
+        result = self._attempt(lambda: self._sound().latched or self._sound().stop())
         if result == SUCCESS:
             self.release()
         return result

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import fields
 from functools import partial
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from std_srvs.srv import Trigger
 
 from robolearn.errors import UserError
 from robolearn.real.bundle import Bundle, load_bundle
+from robolearn.real.collision import collision_check
 from robolearn.real.control_loop import ControlLoop
 from robolearn.real.controller import Controller
 from robolearn.real.execution import Execution
@@ -30,6 +32,7 @@ from robolearn.real.record_settings import RecordSettings
 from robolearn.real.recorder import Recorder
 from robolearn.real.recording import About
 from robolearn.real.requests import outcome
+from robolearn.real.ros2.estop import EmergencyStop
 from robolearn.real.ros2.observing import observe
 from robolearn.real.ros2.people import Takeover, hear_verdicts
 from robolearn.real.ros2.policy_controller import NAME, OPTIONS
@@ -42,19 +45,31 @@ from robolearn.real.statistics import percentiles, summarise, write_json
 from robolearn.real.stitching import require_fit
 from robolearn.real.takeover import Led, Person
 from robolearn.real.worker import InferenceWorker
+from robolearn.safety_settings import SafetySettings, from_options
 
 STOP_TIMEOUT = 2.0  # s: braking from full speed takes a tenth of it
 CHANGEABLE = ("instruction",)  # parameters that may be set while the node runs
 LARGEST = 1e6  # value of a rate in Hz or a time in s
 LOST = "recording_failed"  # of the recorder's statistics
-LEVELS = {State.HOLD: DiagnosticStatus.WARN, State.FAULT: DiagnosticStatus.ERROR}
+RANGES = {
+    spec.name: (spec.metadata["low"] or 0.0, inf if spec.metadata["high"] is None else spec.metadata["high"])
+    for spec in fields(SafetySettings)
+}
+LEVELS = {State.HOLD: DiagnosticStatus.WARN, State.FAULT: DiagnosticStatus.ERROR, State.ESTOP: DiagnosticStatus.ERROR}
 
 
 class PolicyController:
     """Joins the robot's topics, the inference process and the control loop."""
 
     def __init__(self, node: Node, *, bundle: Bundle, robot: RosRobot, options: Mapping[str, Any]) -> None:
-        """Start inference and loop; the arm moves only after `start`. `node` is a `robolearn.real.ros2.managed` one."""
+        """Start inference and loop; the arm moves only after `start`. `node` is a `robolearn.real.ros2.managed` one.
+
+        Raises:
+            UserError: an option makes no sense, or the bundle has no collision model that can be used.
+        """
+        safety, arm = from_options(options), bundle.robot
+        collisions = collision_check(bundle.collision, robot=arm, safety=safety, where=f"bundle {bundle.path}")
+        alarms = robot.alarms(safety)
         self._node, self._robot, self._bundle = node, robot, bundle
         self._path = Path(options["statistics"]) if options["statistics"] else None
         settings, recording, joystick = settings_of(options)
@@ -75,6 +90,9 @@ class PolicyController:
             robot=robot,
             inference=Led(self.worker, Person(takeover, bundle.schema.action), bundle.schema),
             settings=settings,
+            safety=safety,
+            collisions=collisions,
+            alarms=alarms,
             at_once=True,
             observer=self._recorder,
         )
@@ -82,6 +100,12 @@ class PolicyController:
         self._diagnostics = node.create_publisher(DiagnosticArray, "/diagnostics", 10)
         node.create_service(Trigger, "~/start", self._on_start)
         node.create_service(Trigger, "~/stop", self._on_stop)
+        EmergencyStop(
+            node,
+            press=lambda reason: self.controller.request(Event.ESTOP, reason),
+            reset=lambda: self.controller.request(Event.RESET_ESTOP),
+            latched=lambda: self.controller.machine.state is State.ESTOP,
+        )
         node.create_timer(1.0, self._diagnose)
         robot.watch_rivals(lambda: self.controller.request(Event.FAULT, RIVAL))
         self.loop.start()
@@ -90,6 +114,11 @@ class PolicyController:
     def condition(self) -> str:
         """State and reason in a line."""
         return f"{self.controller.machine.state}: {self.controller.machine.reason}"
+
+    @property
+    def latched(self) -> str:
+        """That the emergency stop must be reset before this may be forgotten; "" if it need not."""
+        return "reset the emergency stop first" if self.controller.machine.state is State.ESTOP else ""
 
     def close(self) -> None:
         """Bring the arm to rest, end loop and inference, write the statistics."""
@@ -159,6 +188,8 @@ class PolicyController:
             "memory_locked": self.loop.locked,
             "limited_commands": controller.safety.limited,
             "rejected_commands": controller.safety.rejected,
+            "refused_commands": controller.safety.refused,
+            "collision_check": controller.safety.collisions is not None,
             **({} if self._recorder is None else self._recorder.statistics()),
         }
 
@@ -198,6 +229,7 @@ def make_controller(
     if not options["bundle"]:
         raise UserError("no bundle: give --bundle FOLDER (the folder that `robolearn export` wrote)")
     settings, *_ = settings_of(options)  # what cannot be is told before anything is waited for
+    from_options(options)
     wiring = Wiring.parse(options)
     bundle = load_bundle(Path(options["bundle"]))
     require_fit(execution_of(options), bundle.policy)
@@ -254,7 +286,8 @@ def declare(node: Node, options: Mapping[str, Any]) -> dict[str, Any]:
         # read when the node begins, so that setting it later must not seem to work
         description = ParameterDescriptor(description=OPTIONS[name][1], read_only=name not in CHANGEABLE)
         if isinstance(value, float):
-            description.floating_point_range = [FloatingPointRange(from_value=0.0, to_value=LARGEST)]
+            low, high = RANGES.get(name, (0.0, LARGEST))
+            description.floating_point_range = [FloatingPointRange(from_value=low, to_value=high)]
         try:
             values[name] = node.declare_parameter(name, value, description).value
         except ParameterException as error:

@@ -8,11 +8,16 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from dataclasses import fields
 
 from robolearn.real import execution
+from robolearn.safety_settings import SafetySettings, as_options
 
 NAME = "policy_controller"  # of the node
-OPTIONS: dict[str, tuple[str | float | bool, str]] = {
+Options = dict[str, tuple[str | float | bool, str]]  # default and meaning
+DEFAULTS = as_options(SafetySettings())
+SAFETY: Options = {spec.name: (DEFAULTS[spec.name], spec.metadata["help"]) for spec in fields(SafetySettings)}
+OPTIONS: Options = {
     "bundle": ("", "folder that `robolearn export` wrote"),
     "statistics": ("", "JSON file for the loop's statistics, written at each stop"),
     "robot": (
@@ -59,7 +64,8 @@ OPTIONS: dict[str, tuple[str | float | bool, str]] = {
     "joy_speed": (0.1, "m/s at an axis's full deflection"),
     "joy_turn": (0.5, "rad/s at an axis's full deflection"),
     **execution.OPTIONS,
-}  # default and meaning
+    **SAFETY,
+}
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -84,10 +90,15 @@ def main(arguments: list[str] | None = None) -> int:
 def parser() -> argparse.ArgumentParser:
     """Each of `OPTIONS`, which are ROS parameters of the same name too (`--ros-args -p bundle:=FOLDER`)."""
     result = argparse.ArgumentParser(prog="policy_controller", description="Run a bundle on an arm through ROS 2.")
-    for name, (default, meaning) in OPTIONS.items():
+    add_options(result, OPTIONS)
+    return result
+
+
+def add_options(result: argparse.ArgumentParser, options: Options) -> None:
+    """Add options by name."""
+    for name, (default, meaning) in options.items():
         kind = _truth if isinstance(default, bool) else type(default)
         result.add_argument(f"--{name.replace('_', '-')}", type=kind, default=default, help=meaning)
-    return result
 
 
 def _truth(text: str) -> bool:

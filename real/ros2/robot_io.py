@@ -14,13 +14,16 @@ from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import JointState
 
 from robolearn.proprioception import objects_of, proprioception
+from robolearn.real.contact import ContactStop
 from robolearn.real.newest import Newest
 from robolearn.real.offer import POSES, STATE, cameras_of, pose_topic
 from robolearn.real.ros2.inputs import CameraInput, JointInput, camera_input, pose_callback, wrench_callback
 from robolearn.real.ros2.outputs import make_writer
 from robolearn.real.ros2.wiring import Wiring
 from robolearn.real.settings import Settings
+from robolearn.real.watchdog import Alarm
 from robolearn.robot import RobotSpec
+from robolearn.safety_settings import SafetySettings
 from robolearn.schema import Schema
 
 Array = NDArray[np.float64]
@@ -120,6 +123,16 @@ class RosRobot:
         """Force in N and torque in N m [6], in the sensor's frame, and its age in s; None before the first."""
         wrench, age = self._wrench.value, self._wrench.age(time.monotonic())
         return None if wrench is None or age is None else (wrench, age)
+
+    def alarms(self, safety: SafetySettings) -> tuple[Alarm, ...]:
+        """What efforts, wrench and clocks give reason to stop for; see `robolearn.real.controller.Controller`.
+
+        Raises:
+            UserError: the settings do not fit the robot.
+        """
+        contact = ContactStop(safety, self, joint_names=self._robot.joint_names)
+        parts = (*self._fast_parts, *self._slow_parts)
+        return (contact.alarm, *(newest.watch_clocks(safety.clock_jump) for newest in parts))
 
     @property
     def rivals(self) -> int:

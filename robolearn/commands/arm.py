@@ -39,21 +39,24 @@ class Arm:
         from robolearn.action_space import make_action_space
         from robolearn.real.ros2.availability import require_rclpy
         from robolearn.real.settings import Settings
+        from robolearn.sim.collision import collision_model
         from robolearn.sim.robots import get_robot
         from robolearn.sim.tasks import make_task
 
         require_rclpy()
         from robolearn.real.ros2.arm import RosArmEnv
 
-        known = make_task(task.name)
+        known, spec = make_task(task.name), get_robot(robot.name)
         return RosArmEnv(
             schema=arm_schema(task, robot),
-            action_space=make_action_space(task.action_space, robot=get_robot(robot.name), dt=1 / task.fps),
+            action_space=make_action_space(task.action_space, robot=spec, dt=1 / task.fps),
             settings=Settings(
                 rate=self.config.control_rate,
                 stale_after=self.config.stale_limit,
                 deadline=self.config.action_deadline,
             ),
+            safety=self.config.safety,
+            collision=collision_model(spec),
             simulated=self.config.simulated,
             confirm=self.config.confirm,
             domain=self.domain,

@@ -53,7 +53,8 @@ def deploy(config: DeploymentConfig, *, bundle: Path, first_seed: int, out: Path
     execution = Execution(**{option.name: getattr(config, option.name) for option in fields(Execution)})
     load_bundle(bundle)  # which checks that the manifest stands for all of it
     checksum = hashlib.sha256((bundle / "manifest.json").read_bytes()).hexdigest()
-    claim(out, {"bundle": checksum, "settings": asdict(settings), "execution": asdict(execution)})
+    chosen = {"settings": asdict(settings), "execution": asdict(execution), "safety": asdict(config.safety)}
+    claim(out, {"bundle": checksum} | chosen)
     with progress("deploy", config.episodes) as advance:
         successes = 0
 
@@ -69,6 +70,7 @@ def deploy(config: DeploymentConfig, *, bundle: Path, first_seed: int, out: Path
             settings=settings,
             recording=recording,
             execution=execution,
+            safety=config.safety,
             domain_id=config.domain_id,
             progress=on_episode,
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from robolearn.config.learning import PPOConfig, TrainingConfig
 from robolearn.config.online import TuningConfig
@@ -17,6 +17,7 @@ from robolearn.config.simulation import (
     RobotConfig,
     TaskConfig,
 )
+from robolearn.safety_settings import SafetySettings
 
 
 @dataclass(kw_only=True)
@@ -42,6 +43,7 @@ class DeploymentConfig:
     ensembling_decay: float = option("ensembling: m in the weights exp(-m i), i = 0 for the oldest chunk", low=0)
     blending_steps: int = option("blending: control steps in which the old chunk fades", low=1)
     inference_delay: float = option("s added to each inference, for tests and benchmarks", low=0)
+    safety: SafetySettings = field(default_factory=SafetySettings)
 
 
 @dataclass(kw_only=True)
@@ -54,6 +56,7 @@ class ArmConfig:
     control_rate: float = option("commands per second", low=1)
     action_deadline: float = option("s into a control step until which its action is still executed", low=0)
     stale_limit: float = option("age in s at which an observation is too old: the arm stops, the episode ends", low=0)
+    safety: SafetySettings = field(default_factory=SafetySettings)
 
 
 @dataclass(kw_only=True)

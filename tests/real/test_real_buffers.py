@@ -50,7 +50,7 @@ def test_ticks_are_found_despite_rounding(tick, step):
 def test_only_start_makes_the_arm_move_and_fault_is_latched():
     into_active = {(state, event) for (state, event), to in TRANSITIONS.items() if to is State.ACTIVE}
     assert into_active == {(State.READY, Event.START), (State.HOLD, Event.FRESH)}
-    assert {event for (state, event) in TRANSITIONS if state is State.FAULT} == {Event.STOP}
+    assert {event for (state, event) in TRANSITIONS if state is State.FAULT} == {Event.STOP, Event.ESTOP}
 
 
 def test_an_event_without_a_row_does_nothing():

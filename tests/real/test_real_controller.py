@@ -66,15 +66,18 @@ class FakeInference:
 
 
 class Bench:
-    def __init__(self, inference=None, **settings):
+    def __init__(self, inference=None, *, space=SPACE, safety=None, collisions=None, alarms=(), **settings):
         self.arm, self.inference = FakeArm(), inference or FakeInference()
         self.count, self.length = 0, 1 / settings.get("rate", 250)
         self.controller = Controller(
             schema=SCHEMA,
-            action_space=SPACE,
+            action_space=space,
             robot=self.arm,
             inference=self.inference,
             settings=Settings(**settings),
+            safety=safety,
+            collisions=collisions,
+            alarms=alarms,
             clock=lambda: self.count * self.length,
         )
 
