@@ -92,3 +92,33 @@ def test_a_gripper_s_own_driver_changes_nothing_and_another_commander_stops_the_
     require_within_limits(np.stack(sent))
     assert client.call("stop") == ""
     assert "another node publishes commands" in client.call("start")
+
+
+def test_the_emergency_stop_holds_until_its_reset_whatever_the_lifecycle_is_asked(session):
+    from lifecycle_msgs.msg import Transition
+    from lifecycle_msgs.srv import ChangeState
+    from std_srvs.srv import Trigger
+
+    client = session._client
+    sent, states = listen(client)
+    for name in ("estop", "reset_estop"):
+        client._services[name] = client._node.create_client(Trigger, f"/policy_controller/{name}")
+        client._wait(client._services[name].service_is_ready, name)
+    change = client._node.create_client(ChangeState, "/policy_controller/change_state")
+    client.reset(1)
+    client.start()
+    client._wait(lambda: len(sent) > 100, "commands")
+    assert client.call("estop") == ""
+    client._wait(lambda: states and states[-1] == "estop", "its state")
+    require_within_limits(np.stack(sent))
+    assert client.call("stop") == ""
+    assert "cannot start while estop" in client.call("start")
+    forgotten = change.call_async(ChangeState.Request(transition=Transition(id=Transition.TRANSITION_CLEANUP)))
+    client._wait(forgotten.done, "the answer to cleanup")
+    assert not forgotten.result().success
+    stopped = len(sent)
+    assert client.call("reset_estop") == ""
+    assert "no emergency stop" in client.call("reset_estop")
+    assert len(sent) == stopped
+    client.start()
+    client._wait(lambda: len(sent) > stopped + 50, "commands after the reset")
