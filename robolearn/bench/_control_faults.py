@@ -68,7 +68,7 @@ CASES: dict[str, Case] = {
     "clock_jump": _broken("clock", "hold", "fault"),
     "objects_lost": _broken("lost", "hold"),
     "arm_deaf": _broken("deaf", "hold", "fault"),
-    "second_publisher": Case(Rig.intrude, Rig.withdraw, ("fault",)),
+    "second_publisher": Case(lambda rig: rig.intrude(), lambda rig: rig.withdraw(), ("fault",)),
     "emergency_stop": Case(lambda rig: rig.press("estop"), lambda rig: rig.press("reset_estop"), ("estop",)),
 }
 
