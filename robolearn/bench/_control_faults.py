@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from robolearn.bench._control_rig import GONE, Rig, stopped_after
-from robolearn.real.settings import Settings
 
 WATCH = 1.5  # s that are watched after a fault
 TELLING = 0.8  # s after a fault from which on the node's word counts: the slowest watchdog needs 0.5 s
@@ -81,6 +80,8 @@ def run_case(name: str, bundle: Path, *, task: str, seeds: Sequence[int], out: P
         and "reasons" that the node told; "expected", how often the state was one of the expected; "violations" and
         "first_violation" of all commands, as the observer judges; "commands", how many it saw.
     """
+    from robolearn.real.settings import Settings
+
     found: dict[str, Any] = {"stopped_ms": [], "states": [], "reasons": [], "violations": 0, "first_violation": None}
     found["commands"] = 0
     case = CASES[name]

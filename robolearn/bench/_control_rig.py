@@ -8,16 +8,14 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from robolearn.real.ros2.domain import choose_domain
-from robolearn.real.ros2.episodes import Session
-from robolearn.real.ros2.processes import Child
-from robolearn.real.ros2.simulated_arm import COMMANDS, FAULT
-from robolearn.real.settings import Settings
+if TYPE_CHECKING:
+    from robolearn.real.ros2.processes import Child
+    from robolearn.real.settings import Settings
 
 MOVING = 100  # commands after which an episode is under way
 NEWS = 5.0  # s that a state may take to be told
@@ -37,6 +35,9 @@ class Rig:
 
     def __init__(self, bundle: Path, *, task: str, out: Path, settings: Settings) -> None:
         """Prepare to run a bundle of the Panda."""
+        from robolearn.real.ros2.domain import choose_domain
+        from robolearn.real.ros2.episodes import Session
+
         self._domain, self._report, self._log = choose_domain(None), out / "observer.json", out / "log" / "observer.txt"
         plant = "robolearn.sim.ros_arm"
         self.session = Session(
@@ -49,6 +50,8 @@ class Rig:
         self._stack = ExitStack()
 
     def __enter__(self) -> Self:
+        from robolearn.real.ros2.processes import Child
+
         with ExitStack() as stack:
             observer = Child(
                 "observer", "robolearn.real.ros2.observer", self._words, domain=self._domain, log=self._log
@@ -83,6 +86,8 @@ class Rig:
     def intrude(self) -> None:
         """Be another node that may command the arm."""
         from std_msgs.msg import Float64MultiArray
+
+        from robolearn.real.ros2.simulated_arm import COMMANDS
 
         self._intruder = self.session.client.node.create_publisher(Float64MultiArray, COMMANDS, 1)
 
@@ -138,6 +143,8 @@ class Rig:
     def _listen(self) -> None:
         from diagnostic_msgs.msg import DiagnosticArray
         from std_msgs.msg import Float64MultiArray, String
+
+        from robolearn.real.ros2.simulated_arm import COMMANDS, FAULT
 
         node, self._string = self.session.client.node, String
         node.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, 10)

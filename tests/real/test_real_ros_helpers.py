@@ -30,7 +30,8 @@ def test_no_free_domain_is_said(monkeypatch):
 @pytest.mark.parametrize(("damaged", "message"), [([], "uv run"), (["ros-rclpy"], "uv sync --inexact --reinstall`")])
 def test_missing_ros_says_what_to_do(monkeypatch, damaged, message):
     monkeypatch.setattr(availability, "damaged_wheels", lambda: damaged)
-    monkeypatch.setitem(sys.modules, "rclpy", None)
+    for module in ("rclpy", *availability.MODULES):  # another test may have imported them
+        monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises(UserError, match=message):
         availability.require_rclpy()
 
