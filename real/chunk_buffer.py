@@ -11,16 +11,21 @@ from robolearn.schema import ActionChunk
 
 
 class ChunkBuffer:
-    """Holds the newest chunk; a late inference means going on with the rest of the last one, then nothing."""
+    """Holds the newest chunk; a late inference means going on with the rest of the last one, then nothing.
+
+    Attributes:
+        number: which chunk it is, as whoever put it says.
+    """
 
     def __init__(self) -> None:
         """Start empty."""
         self._chunk: ActionChunk | None = None
+        self.number = -1
 
-    def put(self, chunk: ActionChunk) -> None:
+    def put(self, chunk: ActionChunk, number: int = -1) -> None:
         """Keep `chunk` (values [m, action_dim]) unless a chunk that begins later is already here."""
         if self._chunk is None or chunk.t0 >= self._chunk.t0:
-            self._chunk = chunk
+            self._chunk, self.number = chunk, number
 
     def action(self, time: float) -> NDArray[Any] | None:
         """Return the action [action_dim] planned for `time` in s, or None before the plan and after its end."""

@@ -93,7 +93,7 @@ class Controller:
         self._names = (*action_space.robot.joint_names, "gripper_width")
         self._measured_at = [schema["observation.state"].names.index(name) for name in self._names]
         self._motion_watch = MotionWatch(safety, names=action_space.robot.joint_names, period=self._length)
-        self._plan, self._plan_chunk = ChunkBuffer(), -1
+        self._plan = ChunkBuffer()
         self._requests = Requests()
         self._stopping: list[Future[str]] = []
         self._step: ControlStep | None = None
@@ -283,7 +283,7 @@ class Controller:
         self.statistics.ticks += 1
         self._observer.observed(begin, observation)
         if (action := self._plan.action(begin)) is not None:
-            self._aim(self._step, action, self._plan_chunk)
+            self._aim(self._step, action, self._plan.number)
         if self._at_once:
             self._take_answer(now)
 
@@ -294,8 +294,7 @@ class Controller:
         # by the control step that it is for: what waited while this loop stood still is old
         begin = self._begin + answer.tick * self._dt
         self._watchdog.answered(begin)
-        self._plan.put(ActionChunk(answer.actions, t0=begin, dt=self._dt))
-        self._plan_chunk = answer.chunk
+        self._plan.put(ActionChunk(answer.actions, t0=begin, dt=self._dt), answer.chunk)
         if not answer.person:
             self._observer.planned(begin, answer.actions)
         step = self._step

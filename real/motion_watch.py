@@ -44,8 +44,10 @@ class MotionWatch:
         """Why the arm must not go on after a command that was refused or not; "" if it may."""
         self._refused[self._periods % len(self._refused)] = refused
         self._periods += 1
+        if not refused:
+            return ""
         count = int(self._refused.sum())
-        if not refused or count <= self._safety.rejected_share * len(self._refused):
+        if count <= self._safety.rejected_share * len(self._refused):
             return ""
         return f"{count} commands were refused in {self._safety.rejected_window:g} s: not finite, or beyond the limits"
 

@@ -148,7 +148,9 @@ class InferenceWorker:
                     continue
                 self._answered = max(self._answered, tick)  # a late chunk answers an old tick
                 values = np.frombuffer(message, np.float32, offset=ANSWER.size).reshape(-1, self._action_dim)
-                newest = Answer(epoch, tick, values, duration, chunk=chunk) if len(values) else None
+                # a late chunk's answer, to an old tick, must not displace the one to the present tick
+                if len(values) and (newest is None or tick >= newest.tick):
+                    newest = Answer(epoch, tick, values, duration, chunk=chunk)
         return newest
 
     def close(self) -> None:

@@ -41,7 +41,7 @@ class Workspace:
 
 @jit
 def _beyond(position: Array, pos: Array, rot: Array, tool: Array, box: Array) -> float:
-    """See `Workspace.beyond`; `robolearn.robot.Chain.forward` of the tool's position alone, a hundred times faster."""
+    """See `Workspace.beyond`; `robolearn.robot.Chain.forward` of the tool's position alone, compiled."""
     point = tool.copy()
     for i in range(len(pos) - 1, -1, -1):  # from the tool to the base, turning about each z axis
         c, s = cos(position[i]), sin(position[i])

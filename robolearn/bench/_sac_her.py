@@ -89,9 +89,10 @@ def _native(task: str) -> gymnasium.Env[Any, Any]:
 
 def _model(env: gymnasium.Env[Any, Any], options: Mapping[str, Any], *, seed: int) -> SAC:
     from stable_baselines3 import SAC, HerReplayBuffer
+    from stable_baselines3.common.logger import Logger
 
     own = ("hidden", "n_sampled_goal", "steps_per_update")
-    return SAC(
+    model = SAC(
         "MultiInputPolicy",
         env,
         replay_buffer_class=HerReplayBuffer,
@@ -102,6 +103,8 @@ def _model(env: gymnasium.Env[Any, Any], options: Mapping[str, Any], *, seed: in
         device="cpu",
         **{name: value for name, value in options.items() if name not in own},
     )
+    model.set_logger(Logger(None, []))  # its own one leaves a folder in the temporary ones
+    return model
 
 
 def _show(model: SAC, env: gymnasium.Env[Any, Any], dataset: Path) -> None:

@@ -5,7 +5,6 @@ import pytest
 
 from robolearn.bench import _rl_judge, _sac_her
 from robolearn.bench._rl_problems import PROBLEMS, SAC_HER, runs_of
-from robolearn.bench._rl_runs import demonstrations_of
 from robolearn.bench._verbs import collect
 from robolearn.data.dataset import EpisodeDataset
 
@@ -66,4 +65,3 @@ def test_its_runs_know_what_they_depend_on():
     assert one.outside == SAC_HER
     assert one.settings["algo"] == SAC_HER
     assert one.settings["budget"] == PROBLEMS["P5"].budget
-    assert demonstrations_of(one.task, one.base) == demonstrations_of(TASK, PROBLEMS["P5"].bases[TASK])

@@ -32,8 +32,9 @@ def test_the_buffer_answers_by_time_and_ends_with_the_plan():
 def test_a_newer_chunk_replaces_and_an_older_one_does_not():
     buffer = ChunkBuffer()
     buffer.put(chunk(1.0, 10))
-    buffer.put(chunk(1.05, 20))
-    buffer.put(chunk(0.95, 30))
+    buffer.put(chunk(1.05, 20), 2)
+    buffer.put(chunk(0.95, 30), 3)
+    assert buffer.number == 2
     assert buffer.action(1.05)[0] == 20
     buffer.clear()
     assert buffer.action(1.05) is None

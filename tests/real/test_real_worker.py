@@ -1,3 +1,4 @@
+import multiprocessing
 import os
 import signal
 import struct
@@ -63,6 +64,20 @@ def test_answers_come_from_another_process(worker, bundle):
     assert (answer.epoch, answer.tick) == (1, 0)
     np.testing.assert_allclose(answer.actions[0, :4], ACTION[:4] * bundle.schema.action.high[:4], atol=1e-6)
     assert len(answer.actions) == bundle.policy.horizon
+
+
+@pytest.mark.parametrize("ticks", [(5, 3), (3, 5)])
+def test_of_answers_that_wait_together_the_one_to_the_newest_tick_counts(bundle, ticks):
+    worker = InferenceWorker(bundle)
+    worker._answers, answers = multiprocessing.Pipe(duplex=False)
+    dim = bundle.schema.action.shape[0]
+    for tick in ticks:
+        answers.send_bytes(ANSWER.pack(0, tick, 0.0, tick) + np.full((2, dim), tick, np.float32).tobytes())
+    answer = worker.poll()
+    assert (answer.tick, answer.chunk, answer.actions[0, 0]) == (5, 5, 5.0)
+    assert worker._answered == 5
+    answers.send_bytes(ANSWER.pack(0, 6, 0.0, -1))  # who only watches is answered with nothing
+    assert worker.poll() is None
 
 
 def test_answers_of_an_older_activation_are_dropped(worker, bundle):
