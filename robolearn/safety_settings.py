@@ -6,48 +6,44 @@ What is infinite never acts: `.inf` in YAML, `inf` on the command line.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, replace
-from math import isnan
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
 
 from robolearn.errors import UserError
+from robolearn.ranges import limited, require_ranges
 from robolearn.robot import RobotSpec
-
-
-def _limit(default: Any, text: str, *, low: float | None = None, high: float | None = None) -> Any:
-    return field(default=default, metadata={"help": text, "low": low, "high": high})
 
 
 @dataclass(kw_only=True)
 class SafetySettings:
     """Each field's metadata say what it is and its range; see docs/deploy.md."""
 
-    position_margin: float = _limit(0.0, "rad that joints keep from the ends of their range", low=0, high=1)
-    velocity_share: float = _limit(1.0, "of the joints' velocity limits that may be used", low=0.01, high=1)
-    acceleration_share: float = _limit(1.0, "of their acceleration limits", low=0.1, high=1)
-    jerk_share: float = _limit(1.0, "of their jerk limits", low=0.01, high=1)
-    workspace_margin: float = _limit(0.05, "m that the tool may get beyond the robot's workspace", low=0)
-    effort_limits: tuple[float, ...] = _limit((), "N m of each joint, or one for all, that mean contact; empty: off")
-    force_limit: float = _limit(float("inf"), "N of the wrench that mean contact", low=0)
-    torque_limit: float = _limit(float("inf"), "N m of the wrench that mean contact", low=0)
-    contact_time: float = _limit(0.05, "s for which effort or wrench must be beyond: then fault", low=0, high=10)
-    collision_check: bool = _limit(
+    position_margin: float = limited(0.0, "rad that joints keep from the ends of their range", low=0, high=1)
+    velocity_share: float = limited(1.0, "of the joints' velocity limits that may be used", low=0.01, high=1)
+    acceleration_share: float = limited(1.0, "of their acceleration limits", low=0.1, high=1)
+    jerk_share: float = limited(1.0, "of their jerk limits", low=0.01, high=1)
+    workspace_margin: float = limited(0.05, "m that the tool may get beyond the robot's workspace", low=0)
+    effort_limits: tuple[float, ...] = limited((), "N m of each joint, or one for all, that mean contact; empty: off")
+    force_limit: float = limited(float("inf"), "N of the wrench that mean contact", low=0)
+    torque_limit: float = limited(float("inf"), "N m of the wrench that mean contact", low=0)
+    contact_time: float = limited(0.05, "s for which effort or wrench must be beyond: then fault", low=0, high=10)
+    collision_check: bool = limited(
         True, "stop before the arm meets itself or the table, by the bundle's collision model"
     )
-    collision_margin: float = _limit(0.01, "m that parts of the arm keep from each other", low=0, high=0.2)
-    table_margin: float = _limit(0.01, "m that the arm keeps from the table", low=0, high=0.2)
-    fingers_touch_table: bool = _limit(True, "the fingers alone may touch the table")
-    allowed_contacts: tuple[str, ...] = _limit((), "pairs GEOM/GEOM of the collision model that are left aside")
-    frozen_after: float = _limit(
+    collision_margin: float = limited(0.01, "m that parts of the arm keep from each other", low=0, high=0.2)
+    table_margin: float = limited(0.01, "m that the arm keeps from the table", low=0, high=0.2)
+    fingers_touch_table: bool = limited(True, "the fingers alone may touch the table")
+    allowed_contacts: tuple[str, ...] = limited((), "pairs GEOM/GEOM of the collision model that are left aside")
+    frozen_after: float = limited(
         0.25, "s without any change of the joint states while commands move: then fault", low=0
     )
-    frozen_motion: float = _limit(0.05, "rad that commands must have moved meanwhile", low=0)
-    tracking_error: float = _limit(0.35, "rad between command and joint: then fault", low=0)
-    clock_jump: float = _limit(0.2, "s that stamps may jump against our clock: then fault", low=0)
-    rejected_window: float = _limit(1.0, "s for which refused commands are counted", low=0.01, high=60)
-    rejected_share: float = _limit(0.5, "of the commands in that time that may be refused: then fault", low=0.001)
+    frozen_motion: float = limited(0.05, "rad that commands must have moved meanwhile", low=0)
+    tracking_error: float = limited(0.35, "rad between command and joint: then fault", low=0)
+    clock_jump: float = limited(0.2, "s that stamps may jump against our clock: then fault", low=0)
+    rejected_window: float = limited(1.0, "s for which refused commands are counted", low=0.01, high=60)
+    rejected_share: float = limited(0.5, "of the commands in that time that may be refused: then fault", low=0.001)
 
     def __post_init__(self) -> None:
         """Check the ranges.
@@ -55,15 +51,9 @@ class SafetySettings:
         Raises:
             UserError: a value is out of its range.
         """
-        for spec in fields(self):
-            value, low, high = getattr(self, spec.name), spec.metadata["low"], spec.metadata["high"]
-            if isinstance(spec.default, tuple):
-                setattr(self, spec.name, tuple(value))
-            elif isnan(value) or (low is not None and value < low) or (high is not None and value > high):
-                ends = " to ".join(f"{end:g}" for end in (low, high) if end is not None)
-                raise UserError(
-                    f"{spec.name}={value:g} is out of range: give {ends}{' or more' if high is None else ''}"
-                )
+        require_ranges(self)
+        # lists where they come from a configuration
+        self.effort_limits, self.allowed_contacts = tuple(self.effort_limits), tuple(self.allowed_contacts)
         if not all(0 < limit < np.inf for limit in self.effort_limits):
             raise UserError(f"effort_limits={self.effort_limits}: give positive numbers in N m, or none")
         for pair in self.allowed_contacts:

@@ -25,8 +25,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from robolearn.errors import UserError
+from robolearn.imperfections import Imperfections
 from robolearn.real.faults import Faults, Joints
-from robolearn.real.imperfections import Imperfections, Line
+from robolearn.real.late_line import Line
 from robolearn.real.offer import camera_topic, pose_topic
 from robolearn.real.realtime import sleep_until, undisturbed, use_fifo
 from robolearn.real.ros2.arm_episode import Episode, Plant, PlantState
@@ -264,8 +265,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--cameras", default="", help="names of cameras, with commas between them")
     parser.add_argument("--image-size", type=int, default=84, help="width and height of their pictures in pixels")
     for field in fields(Imperfections):
-        kind = type(field.default)
-        parser.add_argument(f"--{field.name.replace('_', '-')}", type=kind, default=field.default)
+        word, kind = field.name.replace("_", "-"), type(field.default)
+        parser.add_argument(f"--{word}", type=kind, default=field.default, help=field.metadata["help"])
     own, ros_arguments = split_arguments(sys.argv[1:] if arguments is None else arguments)
     options = parser.parse_args(own)
     try:

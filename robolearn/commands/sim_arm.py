@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from dataclasses import fields
 
 from robolearn.commands.common import console
 from robolearn.config import SimArmConfig
@@ -13,11 +12,10 @@ def run(config: SimArmConfig) -> None:
     """Publish joint states and object poses and obey position commands until interrupted."""
     if config.domain_id is not None:
         os.environ["ROS_DOMAIN_ID"] = str(config.domain_id)
-    from robolearn.real.imperfections import Imperfections
     from robolearn.real.ros2.simulated_arm import COMMANDS, EPISODE, FAULT, RESET, run_arm
     from robolearn.sim.ros_arm import make_plant
 
-    flaws = Imperfections(**{field.name: getattr(config.flaws, field.name) for field in fields(Imperfections)})
+    flaws = config.flaws
     plant = make_plant(
         task=config.task.name,
         robot=config.robot.name,

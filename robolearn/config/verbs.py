@@ -17,6 +17,7 @@ from robolearn.config.simulation import (
     RobotConfig,
     TaskConfig,
 )
+from robolearn.imperfections import Imperfections
 from robolearn.safety_settings import SafetySettings
 
 
@@ -168,23 +169,6 @@ class DeployConfig:
 
 
 @dataclass(kw_only=True)
-class FlawsConfig:
-    """How a simulated arm differs from a perfect one."""
-
-    latency: float = option("s from a measurement to its message", low=0)
-    command_latency: float = option("s until a command is obeyed", low=0)
-    jitter: float = option("largest further delay of each message in s", low=0)
-    noise: float = option("standard deviation of joint positions in rad", low=0)
-    pose_noise: float = option("standard deviation of objects' positions in m", low=0)
-    loss: float = option("share of messages that are lost, each way", low=0, high=1)
-    encoder_offset: float = option("largest error of each joint's zero in rad", low=0)
-    gain: float = option("factor on stiffness and damping of the arm's servos", low=0)
-    gravity: float = option("share of its weight that the arm does not carry by itself", low=0, high=1)
-    command_timeout: float = option("s without a command after which the arm says that it holds", low=0)
-    seed: int = option("of what is drawn", low=0)
-
-
-@dataclass(kw_only=True)
 class SimArmConfig:
     """Play the arm's hardware: a MuJoCo arm that publishes and obeys ROS 2 topics."""
 
@@ -195,7 +179,7 @@ class SimArmConfig:
     seed: int = option("seed of the first episode", low=0)
     cameras: list[str] = option("cameras whose pictures are published at 30 Hz, e.g. [external,wrist]")
     image_size: int = option("width and height of their pictures in pixels", low=8)
-    flaws: FlawsConfig
+    flaws: Imperfections = field(default_factory=Imperfections)
 
 
 @dataclass(kw_only=True)

@@ -9,7 +9,7 @@ pytest.importorskip("rclpy")
 
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 
-from robolearn.real.ros2.episodes import Client
+from robolearn.real.ros2.client import Client
 from robolearn.real.ros2.processes import Child, shared_memory_of, sweep
 from robolearn.real.ros2.simulated_arm import FAULT
 from robolearn.sim.robots import get_robot

@@ -1,12 +1,11 @@
-"""A simulated arm's flaws, without ROS."""
+"""Messages that come late, irregularly or not at all."""
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from robolearn.errors import UserError
-from robolearn.real.imperfections import Imperfections, Line
+from robolearn.real.late_line import Line
 
 
 def line(*, latency=0.0, jitter=0.0, loss=0.0):
@@ -67,28 +66,3 @@ def test_what_is_cleared_never_arrives():
     one.put("a", 0.0)
     one.clear()
     assert one.take(10.0) == []
-
-
-def test_zeros_of_joints_are_off_by_no_more_than_is_asked_for_and_stay():
-    flaws = Imperfections(encoder_offset=0.01)
-    assert np.abs(flaws.offsets(7)).max() <= 0.01
-    assert (flaws.offsets(7) != 0).all()
-    np.testing.assert_array_equal(flaws.offsets(7), Imperfections(encoder_offset=0.01).offsets(7))
-    assert (flaws.offsets(7) != Imperfections(encoder_offset=0.01, seed=1).offsets(7)).any()
-    assert (Imperfections().offsets(7) == 0).all()
-
-
-@pytest.mark.parametrize(
-    ("name", "value"),
-    [
-        ("latency", -0.1),
-        ("noise", float("nan")),
-        ("loss", 1.5),
-        ("gravity", 1.1),
-        ("gain", 0.0),
-        ("command_timeout", 0),
-    ],
-)
-def test_impossible_flaws_are_refused_by_name(name, value):
-    with pytest.raises(UserError, match=name):
-        Imperfections(**{name: value})
