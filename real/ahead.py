@@ -16,9 +16,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from robolearn.execution import Execution
 from robolearn.inpainting import Inpainter
 from robolearn.real.bundle import Bundle
-from robolearn.real.execution import Execution
 from robolearn.real.server import Server
 from robolearn.real.stitching import Stitcher
 

@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from robolearn.errors import UserError
+from robolearn.execution import BLENDING, ENSEMBLING, RTC, Execution
 from robolearn.inpainting import Inpainter
 from robolearn.on_top import BestOf, Steered
 from robolearn.protocols import Policy
-from robolearn.real.execution import BLENDING, ENSEMBLING, RTC, Execution
 
 Array = NDArray[np.float32]
 

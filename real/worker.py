@@ -17,10 +17,10 @@ from pathlib import Path
 import numpy as np
 
 from robolearn.errors import UserError
+from robolearn.execution import SEQUENTIAL, Execution
 from robolearn.protocols import Observation
 from robolearn.real.ahead import AheadServer, Inferred, Job
 from robolearn.real.bundle import Bundle, load_bundle
-from robolearn.real.execution import SEQUENTIAL, Execution
 from robolearn.real.messages import (
     ANSWER,
     OBSERVE,

@@ -21,8 +21,8 @@ def require_ranges(settings: Any) -> None:
         UserError: a value is out of its range.
     """
     for spec in fields(settings):
-        value, low, high = getattr(settings, spec.name), spec.metadata["low"], spec.metadata["high"]
-        if isinstance(spec.default, tuple):
+        value, low, high = getattr(settings, spec.name), spec.metadata.get("low"), spec.metadata.get("high")
+        if not isinstance(value, int | float):
             continue
         if isnan(value) or (low is not None and value < low) or (high is not None and value > high):
             ends = " to ".join(f"{end:g}" for end in (low, high) if end is not None)

@@ -1,19 +1,20 @@
 """Limits and watchdogs of an arm as options: one definition for the command line, the node's parameters and the loop.
 
-What is infinite never acts: `.inf` in YAML, `inf` on the command line.
+What is infinite never acts: `.inf` in YAML, `inf` on the command line. Without NumPy, as `robolearn.execution` is.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
-from typing import Any
-
-import numpy as np
+from math import inf
+from typing import TYPE_CHECKING, Any
 
 from robolearn.errors import UserError
 from robolearn.ranges import limited, require_ranges
-from robolearn.robot import RobotSpec
+
+if TYPE_CHECKING:
+    from robolearn.robot import RobotSpec
 
 
 @dataclass(kw_only=True)
@@ -26,8 +27,8 @@ class SafetySettings:
     jerk_share: float = limited(1.0, "of their jerk limits", low=0.01, high=1)
     workspace_margin: float = limited(0.05, "m that the tool may get beyond the robot's workspace", low=0)
     effort_limits: tuple[float, ...] = limited((), "N m of each joint, or one for all, that mean contact; empty: off")
-    force_limit: float = limited(float("inf"), "N of the wrench that mean contact", low=0)
-    torque_limit: float = limited(float("inf"), "N m of the wrench that mean contact", low=0)
+    force_limit: float = limited(inf, "N of the wrench that mean contact", low=0)
+    torque_limit: float = limited(inf, "N m of the wrench that mean contact", low=0)
     contact_time: float = limited(0.05, "s for which effort or wrench must be beyond: then fault", low=0, high=10)
     collision_check: bool = limited(
         True, "stop before the arm meets itself or the table, by the bundle's collision model"
@@ -54,7 +55,7 @@ class SafetySettings:
         require_ranges(self)
         # lists where they come from a configuration
         self.effort_limits, self.allowed_contacts = tuple(self.effort_limits), tuple(self.allowed_contacts)
-        if not all(0 < limit < np.inf for limit in self.effort_limits):
+        if not all(0 < limit < inf for limit in self.effort_limits):
             raise UserError(f"effort_limits={self.effort_limits}: give positive numbers in N m, or none")
         for pair in self.allowed_contacts:
             if len(pair.split("/")) != 2:
@@ -62,14 +63,18 @@ class SafetySettings:
 
     def restrict(self, robot: RobotSpec) -> RobotSpec:
         """The robot with the limits that commands may use."""
-        low, high = np.array(robot.lower) + self.position_margin, np.array(robot.upper) - self.position_margin
+        margin = self.position_margin
+
+        def shared(values: tuple[float, ...], share: float) -> tuple[float, ...]:
+            return tuple(share * value for value in values)
+
         return replace(
             robot,
-            lower=tuple(low),
-            upper=tuple(high),
-            max_velocity=tuple(self.velocity_share * np.array(robot.max_velocity)),
-            max_acceleration=tuple(self.acceleration_share * np.array(robot.max_acceleration)),
-            max_jerk=tuple(self.jerk_share * np.array(robot.jerk_limits)),
+            lower=tuple(value + margin for value in robot.lower),
+            upper=tuple(value - margin for value in robot.upper),
+            max_velocity=shared(robot.max_velocity, self.velocity_share),
+            max_acceleration=shared(robot.max_acceleration, self.acceleration_share),
+            max_jerk=shared(robot.jerk_limits, self.jerk_share),
         )
 
 

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any, Self
 
 from robolearn.errors import UserError
+from robolearn.execution import Execution
 from robolearn.real.bundle import load_bundle
-from robolearn.real.execution import Execution
 from robolearn.real.offer import cameras_of
 from robolearn.real.record_settings import RecordSettings, require_rosbags
 from robolearn.real.ros2.client import Client

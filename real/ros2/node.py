@@ -21,11 +21,11 @@ from std_msgs.msg import String
 from std_srvs.srv import Trigger
 
 from robolearn.errors import UserError
+from robolearn.execution import Execution
 from robolearn.real.bundle import Bundle, load_bundle
 from robolearn.real.collision import collision_check
 from robolearn.real.control_loop import ControlLoop
 from robolearn.real.controller import Controller
-from robolearn.real.execution import Execution
 from robolearn.real.joystick import Joystick
 from robolearn.real.offer import cameras_of
 from robolearn.real.record_settings import RecordSettings

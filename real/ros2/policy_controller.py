@@ -10,7 +10,7 @@ import os
 import sys
 from dataclasses import fields
 
-from robolearn.real import execution
+from robolearn import execution
 from robolearn.safety_settings import SafetySettings, as_options
 
 NAME = "policy_controller"  # of the node

@@ -31,8 +31,8 @@ def deploy(config: DeploymentConfig, *, bundle: Path, first_seed: int, out: Path
         UserError: ROS 2 is missing, its domain is busy, the bundle is damaged or of another robot, or `out` holds
             episodes of another bundle or other settings.
     """
+    from robolearn.execution import Execution
     from robolearn.real.bundle import load_bundle
-    from robolearn.real.execution import Execution
     from robolearn.real.record_settings import RecordSettings
     from robolearn.real.ros2.episodes import run_episodes
     from robolearn.real.settings import Settings

@@ -17,12 +17,13 @@ from robolearn.config.simulation import (
     RobotConfig,
     TaskConfig,
 )
+from robolearn.execution import Execution
 from robolearn.imperfections import Imperfections
 from robolearn.safety_settings import SafetySettings
 
 
 @dataclass(kw_only=True)
-class DeploymentConfig:
+class DeploymentConfig(Execution):
     """The control node."""
 
     control_rate: float = option("commands per second", low=1)
@@ -35,15 +36,6 @@ class DeploymentConfig:
     ring_seconds: float = option("s before an incident that its recording holds", low=0)
     record_after: float = option("s that a recording goes on after a stop or an incident", low=0)
     record_megabytes: float = option("size in MB, before compression, at which another recording goes on", low=1)
-    execution: str = option("how chunks follow each other: sequential, rtc, ensembling or blending")
-    execution_horizon: int = option(
-        "rtc, blending: control steps from one chunk to the next; 0: n_action_steps of the policy", low=0
-    )
-    guidance_weight: float = option("rtc: largest weight that draws a chunk towards the one before", low=0)
-    delay_buffer: int = option("rtc: last inferences whose longest is the delay that is expected", low=1)
-    ensembling_decay: float = option("ensembling: m in the weights exp(-m i), i = 0 for the oldest chunk", low=0)
-    blending_steps: int = option("blending: control steps in which the old chunk fades", low=1)
-    inference_delay: float = option("s added to each inference, for tests and benchmarks", low=0)
     safety: SafetySettings = field(default_factory=SafetySettings)
 
 

@@ -6,7 +6,8 @@ al. 2025, see `robolearn.inpainting`). ONNX has no derivatives, so the product w
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -103,16 +104,14 @@ def _convolution_backward(
     return torch.ops.aten.convolution(*common, True, over, groups), None, None
 
 
-class _frozen:  # noqa: N801 (used like a function)
+@contextmanager
+def _frozen(module: nn.Module) -> Iterator[None]:
     """Take no derivatives by the weights for a while."""
-
-    def __init__(self, module: nn.Module) -> None:
-        self._parameters = [p for p in module.parameters() if p.requires_grad]
-
-    def __enter__(self) -> None:
-        for parameter in self._parameters:
-            parameter.requires_grad_(False)
-
-    def __exit__(self, *_: object) -> None:
-        for parameter in self._parameters:
+    parameters = [p for p in module.parameters() if p.requires_grad]
+    for parameter in parameters:
+        parameter.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for parameter in parameters:
             parameter.requires_grad_(True)

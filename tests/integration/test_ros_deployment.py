@@ -14,7 +14,7 @@ import pytest
 pytest.importorskip("rclpy")
 
 from robolearn.errors import UserError
-from robolearn.real.execution import Execution
+from robolearn.execution import Execution
 from robolearn.real.ros2 import episodes
 from robolearn.real.ros2.domain import choose_domain, is_busy
 from robolearn.real.ros2.episodes import Session, run_episodes

@@ -6,8 +6,8 @@ from types import SimpleNamespace
 import numpy as np
 from bundle_factory import make_schema
 
+from robolearn.execution import Execution
 from robolearn.real.ahead import AheadServer
-from robolearn.real.execution import Execution
 from robolearn.real.messages import ANSWER, OBSERVE, REQUEST, RESET, pack
 from robolearn.schema import ActionChunk
 from robolearn.sim.robots import get_robot

@@ -1,14 +1,17 @@
 """The options of execution are the same everywhere, with the same defaults."""
 
+import subprocess
+import sys
 from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 import yaml
 
+from robolearn import execution
 from robolearn.compose import build, compose, options
-from robolearn.real import execution, ros2
-from robolearn.real.execution import Execution
+from robolearn.execution import Execution
+from robolearn.real import ros2
 from robolearn.real.ros2.policy_controller import OPTIONS, parser
 
 DEFAULTS = asdict(Execution())
@@ -40,3 +43,8 @@ def test_deploy_has_them_with_the_same_help():
 @pytest.mark.parametrize("mode", execution.MODES)
 def test_each_mode_can_be_asked_for(mode):
     assert build("deploy", compose("deploy", ["bundle=x", f"deploy.execution={mode}"])).deploy.execution == mode
+
+
+def test_the_executable_is_there_before_numpy_which_looks_at_the_number_of_threads_once():
+    code = "import sys, robolearn.real.ros2.policy_controller; print('numpy' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False\n"

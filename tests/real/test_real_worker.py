@@ -12,10 +12,10 @@ import pytest
 from bundle_factory import write_bundle
 
 from robolearn.errors import UserError
+from robolearn.execution import Execution
 from robolearn.real import control_loop
 from robolearn.real.bundle import load_bundle
 from robolearn.real.control_loop import ControlLoop
-from robolearn.real.execution import Execution
 from robolearn.real.messages import ANSWER, OBSERVE, REPLAN, REQUEST, RESET, TELL, WATCH, pack, packed_size, unpack
 from robolearn.real.server import Server
 from robolearn.real.state_machine import Event, State
