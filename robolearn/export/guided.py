@@ -6,8 +6,7 @@ al. 2025, see `robolearn.inpainting`). ONNX has no derivatives, so the product w
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from torch.fx.experimental.proxy_tensor import make_fx
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from robolearn.errors import UserError
+from robolearn.rl.networks import frozen
 
 TRIES = 8  # random inputs of the comparison
 Sizes = list[int]
@@ -53,7 +53,8 @@ def traced(module: GuidedGraph, inputs: tuple[Tensor, ...]) -> torch.fx.GraphMod
     table: dict[Any, Any] = dict(core_aten_decompositions())
     table[torch.ops.aten.convolution_backward.default] = _convolution_backward
     # attention in plain operators: the fused one has a derivative that ONNX does not know
-    with _frozen(module), sdpa_kernel(SDPBackend.MATH):
+    learned = [parameter for parameter in module.parameters() if parameter.requires_grad]
+    with frozen(learned), sdpa_kernel(SDPBackend.MATH):
         return make_fx(lambda *given: module(*given), decomposition_table=table)(*inputs)
 
 
@@ -102,16 +103,3 @@ def _convolution_backward(
         for i, reach in enumerate(d * (k - 1) for d, k in zip(dilation, weight.shape[2:], strict=True))
     ]
     return torch.ops.aten.convolution(*common, True, over, groups), None, None
-
-
-@contextmanager
-def _frozen(module: nn.Module) -> Iterator[None]:
-    """Take no derivatives by the weights for a while."""
-    parameters = [p for p in module.parameters() if p.requires_grad]
-    for parameter in parameters:
-        parameter.requires_grad_(False)
-    try:
-        yield
-    finally:
-        for parameter in parameters:
-            parameter.requires_grad_(True)
