@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import functools
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -102,6 +103,7 @@ def _config_name(verb: str) -> str:
     return verb.replace("-", "_").replace(" ", "_")
 
 
+@functools.cache
 def _register() -> None:
     store = ConfigStore.instance()
     types = {_config_name(verb): kind for verb, kind in VERBS.items()} | VARIANTS

@@ -41,10 +41,16 @@ def test_what_must_be_given_is_asked_for(verb):
 
 @pytest.mark.parametrize("verb", VERBS)
 def test_every_option_of_every_group_composes(verb):
-    for group, names in group_options(verb).items():
-        assert names, group
-        for name in names:
-            build(verb, compose(verb, [*NEEDS.get(verb, []), f"{group}={name}"]))
+    groups = group_options(verb)
+    assert all(groups.values())
+    budgets = groups.pop("budget", [])  # one is for the policy that the verb has by default
+    # composing takes a fifth of a second: the n-th options of all groups at once
+    rounds = [
+        [f"{group}={names[n % len(names)]}" for group, names in groups.items()]
+        for n in range(max(map(len, groups.values()), default=0))
+    ]
+    for words in rounds + [[f"budget={name}"] for name in budgets]:
+        build(verb, compose(verb, [*NEEDS.get(verb, []), *words]))
 
 
 def test_every_configuration_file_belongs_to_a_verb_or_a_group():

@@ -20,7 +20,7 @@ from robolearn.real.settings import Settings
 from robolearn.schema import Schema
 from robolearn.sim.robots import get_robot
 
-pytestmark = [pytest.mark.ros, pytest.mark.slow]
+pytestmark = [pytest.mark.ros, pytest.mark.alone, pytest.mark.slow]
 ROBOT = get_robot("panda")
 SPACE = make_action_space("ee_delta", robot=ROBOT, dt=0.05)
 FORWARD = np.array((0.008, 0.0, 0.0, 0.0, 0.04), np.float32)

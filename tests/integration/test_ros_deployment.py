@@ -22,7 +22,7 @@ from robolearn.real.safety import Limits
 from robolearn.real.settings import Settings
 from robolearn.sim.robots import get_robot
 
-pytestmark = pytest.mark.ros
+pytestmark = [pytest.mark.ros, pytest.mark.alone]
 HERE = Path(__file__).parent
 FORWARD = np.array((0.4, 0.2, 0.0, 0.0, 0.5))
 

@@ -15,7 +15,7 @@ from std_srvs.srv import Trigger
 
 from robolearn.real.ros2.estop import EmergencyStop
 
-pytestmark = pytest.mark.ros
+pytestmark = [pytest.mark.ros, pytest.mark.alone]
 PATIENCE = 20.0  # s
 
 

@@ -14,7 +14,7 @@ from robolearn.real.ros2.processes import Child, shared_memory_of, sweep
 from robolearn.real.ros2.simulated_arm import FAULT
 from robolearn.sim.robots import get_robot
 
-pytestmark = pytest.mark.ros
+pytestmark = [pytest.mark.ros, pytest.mark.alone]
 BEST_EFFORT = QoSProfile(depth=100, reliability=ReliabilityPolicy.BEST_EFFORT)
 FLAWS = {"noise": 0.01, "encoder-offset": 0.2, "latency": 0.1, "command-timeout": 0.5}
 HOME = np.array(get_robot("panda").home)

@@ -18,7 +18,7 @@ from robolearn.cli import main
 from robolearn.data.journal import read_journal
 from robolearn.rl.interaction import INTERVENTION
 
-pytestmark = [pytest.mark.ros, pytest.mark.slow]
+pytestmark = [pytest.mark.ros, pytest.mark.alone, pytest.mark.slow]
 SIZES = ("policy.hidden_dim=16", "policy.num_blocks=1", "policy.condition_dim=16")
 ALGO = (
     "task.max_episode_steps=16",

@@ -30,7 +30,7 @@ from robolearn.real.ros2.managed import ManagedNode
 from robolearn.real.ros2.policy_controller import OPTIONS
 from robolearn.real.ros2.processes import Child
 
-pytestmark = pytest.mark.ros
+pytestmark = [pytest.mark.ros, pytest.mark.alone]
 DEFAULTS = {name: default for name, (default, _) in OPTIONS.items()}
 BEST_EFFORT = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
 
@@ -156,7 +156,9 @@ def test_a_manager_leads_the_node_through_its_states(bench, tmp_path):
 
 def children_of(pid):
     """Inference processes that live."""
-    out = subprocess.run(["ps", "--ppid", str(pid), "-o", "args="], capture_output=True, text=True, check=False).stdout
+    # -ww: whole lines, however narrow COLUMNS may say that the terminal is
+    words = ["ps", "-ww", "--ppid", str(pid), "-o", "args="]
+    out = subprocess.run(words, capture_output=True, text=True, check=False).stdout
     return [line for line in out.splitlines() if "spawn_main" in line]
 
 

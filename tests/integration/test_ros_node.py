@@ -20,7 +20,7 @@ from robolearn.real.ros2.node import declare
 from robolearn.real.ros2.policy_controller import OPTIONS
 from robolearn.real.settings import Settings
 
-pytestmark = pytest.mark.ros
+pytestmark = [pytest.mark.ros, pytest.mark.alone]
 DEFAULTS = {name: default for name, (default, _) in OPTIONS.items()}
 
 

@@ -22,7 +22,7 @@ from robolearn.real.record_settings import RecordSettings
 from robolearn.real.ros2.episodes import Session, run_episodes
 from robolearn.real.settings import Settings
 
-pytestmark = pytest.mark.ros
+pytestmark = [pytest.mark.ros, pytest.mark.alone]
 BACK = (-0.02, 0.0, 0.0)  # m/s
 
 

@@ -91,6 +91,7 @@ def rollout(monkeypatch, tmp_path, policy, *words):
     return np.array(sent, np.float32)
 
 
+@pytest.mark.alone
 def test_lerobot_rollout_runs_our_policy(monkeypatch, tmp_path):
     folder = lerobot_runs.write_own_policy(tmp_path / "policy")
     monkeypatch.setattr(torch, "randn", lambda *size, **_: torch.zeros(*size))  # the policy's noise
@@ -106,9 +107,10 @@ def test_lerobot_rollout_runs_our_policy(monkeypatch, tmp_path):
     np.testing.assert_allclose(sent[:4].clip(low, high), chunk[:4], rtol=0, atol=1e-6)
 
 
+@pytest.mark.alone
 def test_lerobot_rollout_runs_our_policy_by_real_time_chunking(monkeypatch, tmp_path):
     folder = lerobot_runs.write_own_policy(tmp_path / "policy", n_obs_steps=1)
     words = ("--inference.type=rtc", "--inference.rtc.execution_horizon=4", "--duration=4")
     sent = rollout(monkeypatch, tmp_path, folder, *words)
-    assert len(sent) > 1  # of 80, and the first chunk takes its time
+    assert len(sent) > 20  # of 80; the first chunk takes its time
     assert np.isfinite(sent).all()
