@@ -148,6 +148,7 @@ def step_some(env, steps):
     assert env.sim.data.time == pytest.approx(steps / 20)
 
 
+@pytest.mark.slow
 def test_robosuite_lift_runs_on_this_mujoco():
     pytest.importorskip("robosuite")
     from robolearn.sim.backends.robosuite_shim import load_robosuite

@@ -21,6 +21,7 @@ def shown(tmp_path_factory):
     return out
 
 
+@pytest.mark.slow
 def test_it_learns_for_its_budget_and_is_judged_on_the_way(shown, monkeypatch):
     monkeypatch.setattr(_rl_judge, "EPISODES", 2)
     found = _sac_her.learn(TASK, TOY, dataset=shown, budget=150, every=100, seed=0)

@@ -83,7 +83,7 @@ def test_what_cannot_be_told_is_refused(folder, capsys, words, sentence):
     assert sentence in capsys.readouterr().err.replace("\n", " ")
 
 
-@pytest.mark.parametrize("name", ["state", "pictures"])
+@pytest.mark.parametrize("name", ["state", pytest.param("pictures", marks=pytest.mark.slow)])
 def test_a_bundle_acts_like_the_policy(folder, tmp_path, name, capsys):
     assert main(["export", "task=sort", f"checkpoint={folder / name}", f"out={tmp_path / 'bundle'}"]) == 0
     assert "largest difference" in capsys.readouterr().out.replace("\n", " ")

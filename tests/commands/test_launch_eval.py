@@ -35,6 +35,7 @@ def test_workers_change_nothing(policy, tmp_path):
     assert any(name.endswith(".png") for name in names[1])
 
 
+@pytest.mark.slow  # the workers start for it
 def test_a_mistake_is_told_by_workers_as_by_one_process(policy, tmp_path, capsys):
     assert evaluate(policy, tmp_path, "episodes=3", "task=stack", "workers=2") == 2
     assert "channel 'observation.environment_state'" in capsys.readouterr().err

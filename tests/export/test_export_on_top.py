@@ -85,7 +85,11 @@ def seen(policy, *lead):
     return frames
 
 
-@pytest.mark.parametrize("case", CASES)
+# two are variants of others
+EVERY = [pytest.param(case, marks=pytest.mark.slow if settings else ()) for case, (_, settings) in CASES.items()]
+
+
+@pytest.mark.parametrize("case", EVERY)
 def test_the_bundle_acts_as_what_was_trained(case, tmp_path):
     base = make("flow-mlp")
     kind, settings = CASES[case]

@@ -72,9 +72,10 @@ class Bystander:
             thread.join()
 
     @contextmanager
-    def taking_over(self, kind, topic, message):
+    def taking_over(self, kind, topic, message, listeners=1):
+        """Publish again and again, once this many listen: the control node, and its recorder where it has one."""
         publisher = self.node.create_publisher(kind, f"/policy_controller/{topic}", 1)
-        until(lambda: publisher.get_subscription_count() > 0, topic)
+        until(lambda: publisher.get_subscription_count() >= listeners, topic)
         timer = self.node.create_timer(0.02, lambda: publisher.publish(message))
         try:
             yield

@@ -69,7 +69,7 @@ def test_a_person_takes_over_and_hands_back_and_all_is_recorded(session, bystand
     until(lambda: gripper.get_subscription_count() > 0, "the gripper's topic")
     twist = TwistStamped()
     twist.twist.linear.x = BACK[0]
-    with bystander.taking_over(TwistStamped, "intervention_twist", twist):
+    with bystander.taking_over(TwistStamped, "intervention_twist", twist, listeners=2):
         before = len(bystander.sent)
         gripper.publish(Float64(data=0.25))
         until(lambda: len(bystander.sent) > before + 200, "the person's commands")

@@ -2,6 +2,7 @@
 
 import numpy as np
 import picture_toy
+import pytest
 import rl_toy
 import torch
 from picture_toy import Blind, Signpost
@@ -39,6 +40,7 @@ def test_it_learns_to_undo_the_base_s_bias(tmp_path):
     assert success_rate(Point, training.algorithm.acting(None)) > 0.9
 
 
+@pytest.mark.slow
 def test_it_learns_to_go_where_a_picture_says(tmp_path):
     torch.set_num_threads(1)
     shown = picture_toy.demonstrations(20)
