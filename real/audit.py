@@ -8,6 +8,7 @@ or several may lie; where the times leave that open, a change is a violation onl
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -20,9 +21,11 @@ Speed = tuple[Array, int]
 SILENCE = 10  # periods without a command: what follows begins anew, at the measured pose
 APART = 0.05  # rad that a first command may be from where the arm is
 SAGGED = 0.01  # rad that a command after a rest may be from there
+SHARE = 0.5  # of its distance from the command before
 ROUNDING = 1e-6  # rad or m
 UNSURE = 0.6  # periods that a time may be from a whole number of them
-KINDS = ("finite", "position", "velocity", "acceleration", "start")
+MARGIN = 0.05  # m that the tool may be outside the workspace
+KINDS = ("finite", "position", "velocity", "acceleration", "jerk", "box", "start")
 
 
 @dataclass
@@ -33,8 +36,8 @@ class Findings:
         commands: how many.
         segments: times that commands began.
         violations: how many, by kind.
-        worst: the largest value by kind: share of the limit of a velocity or an acceleration, rad of a start, rad or m
-            of a position beyond its end.
+        worst: the largest value by kind: share of the limit of a velocity, an acceleration or a jerk, rad of a start,
+            rad or m of a position beyond its end, m of the tool beyond its box.
         first_violation: what it was, or None.
         last_command: when it came, s.
     """
@@ -71,15 +74,15 @@ class Recording:
     measured: Array
 
 
-def audit(robot: RobotSpec, recording: Recording, *, rate: float) -> Findings:
-    """Judge commands that came `rate` times per second by the limits of `robot`."""
+def audit(robot: RobotSpec, recording: Recording, *, rate: float, margin: float = MARGIN) -> Findings:
+    """Judge commands, `rate` per second, by the limits of `robot` and its workspace widened by `margin` m."""
     findings = Findings(commands=len(recording.times))
     if findings.commands:
         findings.last_command = float(recording.times[-1])
         sent = _sent(recording.times, 1.0 / rate)
         begins = np.flatnonzero(np.diff(sent, prepend=-np.inf) > SILENCE / rate)
         findings.segments = len(begins)
-        judge = _Judge(robot, 1.0 / rate, findings)
+        judge = _Judge(robot, 1.0 / rate, _beyond(robot, recording.commands, margin), findings)
         for begin, end in zip(begins, (*begins[1:], findings.commands), strict=True):
             judge.segment(recording, sent, int(begin), int(end))
     return findings
@@ -91,19 +94,27 @@ def _sent(times: Array, period: float) -> Array:
     return np.minimum.accumulate((times - grid)[::-1])[::-1] + grid
 
 
+def _beyond(robot: RobotSpec, commands: Array, margin: float) -> Array:
+    """How far in m the tool is outside its box at each command, 0 inside."""
+    low, high = np.array(robot.workspace)
+    tool = robot.chain.forward(np.nan_to_num(commands[:, : robot.n_joints])).tool_pos
+    return np.maximum(low - margin - tool, tool - high - margin).max(axis=1).clip(min=0.0)
+
+
 class _Judge:
-    def __init__(self, robot: RobotSpec, period: float, findings: Findings) -> None:
+    def __init__(self, robot: RobotSpec, period: float, beyond: Array, findings: Findings) -> None:
         self._findings, self._period, self._n = findings, period, robot.n_joints
+        self._beyond = beyond
         self._lower, self._upper = np.array((*robot.lower, 0.0)), np.array((*robot.upper, robot.gripper_width))
         self._velocity = np.array((*robot.max_velocity, robot.gripper_speed))
-        self._acceleration = np.array(robot.max_acceleration)
+        self._acceleration, self._jerk = np.array(robot.max_acceleration), np.array(robot.jerk_limits)
         self._at = 0  # number of the command that is judged
 
     def segment(self, recording: Recording, sent: Array, begin: int, end: int) -> None:
         """Judge commands that follow each other without a silence."""
         last: int | None = None  # number of the command before
         resting = begin > 0 and np.array_equal(recording.commands[begin], recording.commands[begin - 1])
-        speeds: list[Speed] | None = None
+        earlier: list[list[Speed]] = []  # speeds of the last two changes
         for i in range(begin, end):
             self._at, command = i, recording.commands[i]
             if not np.isfinite(command).all():
@@ -115,14 +126,17 @@ class _Judge:
                     self._check("start", apart, APART)
             else:
                 before = recording.commands[last]
-                self._position(command, before)
+                self._position(command, last, before)
                 now = self._speeds(command - before, sent[i] - sent[last])
-                # from rest a new motion may begin where the arm has sagged to
-                if anew := resting and apart <= SAGGED and self._excess(now, speeds) > 1.0:
+                shares = self._shares(now, earlier)
+                # from rest a new motion may begin where the arm has sagged to: there rather than at the last command
+                sagged = apart <= min(SAGGED, SHARE * float(np.abs(command - before).max()))
+                if anew := resting and sagged and max(shares.values()) > 1.0:
                     self._findings.segments += 1
                 else:
-                    self._rates(now, speeds)
-                resting, speeds = np.array_equal(command, before), None if anew else now
+                    for kind, share in shares.items():
+                        self._check(kind, share, 1.0)
+                resting, earlier = np.array_equal(command, before), [] if anew else [*earlier[-1:], now]
             last = i
 
     def _speeds(self, change: Array, between: float) -> list[Speed]:
@@ -131,28 +145,43 @@ class _Judge:
         periods = {1} | {k for k in (int(count), int(count) + 1) if k >= 1 and abs(count - k) <= UNSURE}
         return [(change / (k * self._period), k) for k in sorted(periods)]
 
-    def _position(self, command: Array, before: Array) -> None:
+    def _position(self, command: Array, last: int, before: Array) -> None:
         # what began outside may come in
         outside = np.maximum(self._lower - command, command - self._upper)
         allowed = np.maximum(np.maximum(self._lower - before, before - self._upper), 0.0)
         self._check("position", float((outside - allowed).max()), ROUNDING)
+        self._check("box", float(self._beyond[self._at] - self._beyond[last]), ROUNDING)
 
-    def _rates(self, speeds: list[Speed], before: list[Speed] | None) -> None:
-        self._check("velocity", self._velocity_share(speeds), 1.0)
-        self._check("acceleration", self._acceleration_share(speeds, before), 1.0)
-
-    def _excess(self, speeds: list[Speed], before: list[Speed] | None) -> float:
-        return max(self._velocity_share(speeds), self._acceleration_share(speeds, before))
-
-    def _velocity_share(self, speeds: list[Speed]) -> float:
-        return min(_share(v, self._velocity, ROUNDING / self._period) for v, _ in speeds)
-
-    def _acceleration_share(self, speeds: list[Speed], before: list[Speed] | None) -> float:
-        if before is None:  # the first command has moved already
+    def _shares(self, now: list[Speed], earlier: list[list[Speed]]) -> dict[str, float]:
+        """Of its limit that each derivative reaches, with those numbers of periods that make it least."""
+        if earlier:
+            before = earlier[-1]
+        else:  # the first command has moved already
             most = np.append(self._acceleration * self._period, self._velocity[-1])
-            before = [(np.clip(v, -most, most), 1) for v, _ in speeds]
-        between = [((v - w)[: self._n] / (self._period * (k + m) / 2)) for v, k in speeds for w, m in before]
-        return min(_share(a, self._acceleration, ROUNDING / self._period**2) for a in between)
+            before = [(np.clip(v, -most, most), 1) for v, _ in now]
+        return {
+            "velocity": min(_share(v, self._velocity, ROUNDING / self._period) for v, _ in now),
+            "acceleration": min(
+                _share(self._between(a, b), self._acceleration, ROUNDING / self._period**2)
+                for a, b in product(now, before)
+            ),
+            "jerk": self._jerk_share(now, *reversed(earlier)) if len(earlier) == 2 else 0.0,
+        }
+
+    def _between(self, late: Speed, soon: Speed) -> Array:
+        """The joints' acceleration between two changes."""
+        return (late[0] - soon[0])[: self._n] / (self._period * (late[1] + soon[1]) / 2)
+
+    def _jerk_share(self, now: list[Speed], before: list[Speed], first: list[Speed]) -> float:
+        # divided differences: where a message was lost they are means of the jerk, never more than its largest value
+        return min(
+            _share(
+                (self._between(a, b) - self._between(b, c)) / (self._period * (a[1] + b[1] + c[1]) / 3),
+                self._jerk,
+                ROUNDING / self._period**3,
+            )
+            for a, b, c in product(now, before, first)
+        )
 
     def _check(self, kind: str, value: float, limit: float) -> None:
         worst = self._findings.worst

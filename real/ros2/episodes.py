@@ -21,6 +21,7 @@ from robolearn.real.settings import Settings
 from robolearn.real.statistics import summarise, write_json
 from robolearn.real.stitching import require_fit
 from robolearn.safety_settings import SafetySettings, as_options
+from robolearn.schema import Schema
 
 Result = dict[str, Any]
 NO_SEED = -1  # ends an episode without beginning another
@@ -146,7 +147,7 @@ class Session:
             require_rosbags()
             node |= _recording_options(recording)
         arm = {"plant": plant, "task": task, "robot": robot, "rate": settings.rate, "record": out / "trajectories"}
-        schema = load_bundle(bundle, verify=False).schema
+        schema = Schema.load(bundle / "schema.json")  # the node reads and checks the rest
         cameras = cameras_of(schema)
         if cameras:
             arm |= {"cameras": ",".join(cameras), "image-size": schema[next(iter(cameras.values()))].shape[0]}

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import signal
 import sys
 import threading
@@ -19,7 +20,6 @@ from numpy.typing import NDArray
 
 from robolearn.errors import UserError
 from robolearn.real.audit import Recording, audit
-from robolearn.real.bundle import load_bundle
 from robolearn.real.realtime import use_fifo
 from robolearn.real.ros2.availability import require_rclpy
 from robolearn.real.ros2.simulated_arm import COMMANDS
@@ -29,6 +29,7 @@ from robolearn.robot import RobotSpec
 Array = NDArray[np.float64]
 PRIORITY = 40  # of SCHED_FIFO: below what it watches
 DEPTH = 2000  # messages that wait for it
+LISTENING = "listening"  # what it says when no command will be missed any more
 
 
 class Observer:
@@ -45,8 +46,13 @@ class Observer:
         self._seen: list[tuple[float, Array, Array]] = []
         reliable = QoSProfile(depth=DEPTH, reliability=ReliabilityPolicy.RELIABLE)
         newest = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
-        node.create_subscription(Float64MultiArray, COMMANDS, self._on_command, reliable)
+        self._commands = node.create_subscription(Float64MultiArray, COMMANDS, self._on_command, reliable)
         node.create_subscription(JointState, "/joint_states", self._on_joints, newest)
+
+    @property
+    def listens(self) -> bool:
+        """Whether somebody who may command the arm is heard."""
+        return bool(self._commands.get_publisher_count() > 0)
 
     @property
     def recording(self) -> Recording:
@@ -79,7 +85,8 @@ def main(arguments: list[str] | None = None) -> int:
         signal.signal(number, lambda *_: ended.set())
     try:
         require_rclpy()
-        _observe(load_bundle(options.bundle).robot, rate=options.rate, out=options.out, ended=ended)
+        robot = RobotSpec.from_dict(json.loads((options.bundle / "robot.json").read_text()))  # the rest may be broken
+        _observe(robot, rate=options.rate, out=options.out, ended=ended)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr, flush=True)
         return 2
@@ -96,10 +103,13 @@ def _observe(robot: RobotSpec, *, rate: float, out: Path, ended: threading.Event
     node = rclpy.create_node("robolearn_observer")
     executor = SingleThreadedExecutor()
     executor.add_node(node)
-    observer = Observer(node, robot)
+    observer, told = Observer(node, robot), False
     try:
         while not ended.is_set():
             executor.spin_once(timeout_sec=0.1)
+            if not told and observer.listens:
+                told = True
+                print(LISTENING, flush=True)
     finally:
         executor.shutdown()
         node.destroy_node()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 
 if TYPE_CHECKING:
     from robolearn.real.ros2.processes import Child
-    from robolearn.real.settings import Settings
 
 MOVING = 100  # commands after which an episode is under way
 NEWS = 5.0  # s that a state may take to be told
@@ -33,15 +32,25 @@ class Rig:
         commands: [n, n_joints + 1].
     """
 
-    def __init__(self, bundle: Path, *, task: str, out: Path, settings: Settings) -> None:
-        """Prepare to run a bundle of the Panda."""
+    def __init__(self, bundle: Path, *, task: str, out: Path, safety: Mapping[str, Any]) -> None:
+        """Prepare to run a bundle of the Panda; `safety` is of `SafetySettings`."""
         from robolearn.real.ros2.domain import choose_domain
         from robolearn.real.ros2.episodes import Session
+        from robolearn.real.settings import Settings
+        from robolearn.safety_settings import SafetySettings
 
         self._domain, self._report, self._log = choose_domain(None), out / "observer.json", out / "log" / "observer.txt"
         plant = "robolearn.sim.ros_arm"
+        settings = Settings()
         self.session = Session(
-            bundle, out=out, settings=settings, plant=plant, task=task, robot="panda", domain=self._domain
+            bundle,
+            out=out,
+            settings=settings,
+            safety=SafetySettings(**safety),
+            plant=plant,
+            task=task,
+            robot="panda",
+            domain=self._domain,
         )
         words = {"--bundle": bundle, "--rate": settings.rate, "--out": self._report}
         self._words = [str(text) for pair in words.items() for text in pair]
@@ -50,6 +59,7 @@ class Rig:
         self._stack = ExitStack()
 
     def __enter__(self) -> Self:
+        from robolearn.real.ros2.observer import LISTENING
         from robolearn.real.ros2.processes import Child
 
         with ExitStack() as stack:
@@ -59,19 +69,22 @@ class Rig:
             stack.callback(self._conclude, observer)
             stack.enter_context(self.session)
             self._listen()
+            # or the first commands that it hears are of an arm under way
+            self.wait(lambda: LISTENING in self._log.read_text(), "the observer")
             self._stack = stack.pop_all()
         return self
 
     def __exit__(self, *_: object) -> None:
         self._stack.close()
 
-    def begin(self, seed: int) -> None:
-        """Begin an episode and wait until the arm moves."""
+    def begin(self, seed: int, *, moving: bool = True) -> None:
+        """Begin an episode, and wait until the arm moves if it is expected to."""
         client = self.session.client
         client.reset(seed)
         client.start()
         self._count = 0
-        self.wait(lambda: self._count > MOVING, "the arm to move")
+        if moving:
+            self.wait(lambda: self._count > MOVING, "the arm to move")
 
     def fault(self, kind: str, seconds: float) -> None:
         """Begin a fault of the arm's driver; see `robolearn.real.faults`."""

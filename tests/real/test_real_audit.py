@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from robolearn.real.audit import KINDS, Recording, audit
+from robolearn.real.audit import KINDS, MARGIN, Recording, audit
 from robolearn.real.safety import Limits, SafetyFilter
+from robolearn.real.workspace import Workspace
 from robolearn.sim.robots import get_robot
 
 RATE = 250.0
@@ -58,6 +59,24 @@ def test_a_position_beyond_the_end_is_found_and_coming_back_is_not():
     out = audited([beyond, beyond + step], measured=beyond[:-1])
     assert out.violations["position"] == 1
     assert audited([beyond, beyond - step], measured=beyond[:-1]).total == 0
+
+
+def test_a_jerk_is_found_though_acceleration_stays_within_its_limit():
+    sudden = moving((0, 0, 0, *ramp(1.0, 0.9 * ROBOT.max_acceleration[0])))
+    assert audited(sudden).total == 0  # within one period it may rise so far
+    gentle = replace(ROBOT, max_jerk=tuple(0.1 * jerk for jerk in ROBOT.jerk_limits))
+    found = audited(sudden, robot=gentle)
+    assert found.violations["jerk"] == found.total == 1
+    rise = 0.9 * ROBOT.max_acceleration[0] * RATE
+    assert found.worst["jerk"] == pytest.approx(rise / gentle.jerk_limits[0], rel=0.01)
+
+
+def test_a_tool_that_leaves_its_box_is_found_and_coming_back_is_not():
+    leaning = HOME + np.arange(350)[:, None] * np.eye(8)[1] * 2e-3  # from the shoulder, until below the table
+    below = ROBOT.chain.forward(leaning[:, :-1]).tool_pos[:, 2] < ROBOT.workspace[0][2] - MARGIN
+    assert 0 < below.sum() < 100
+    assert audited(leaning).violations["box"] == below.sum()
+    assert audited(leaning[::-1]).violations["box"] == 0
 
 
 def test_what_is_no_number_is_found():
@@ -110,7 +129,7 @@ def test_an_observer_that_was_asleep_finds_nothing_new():
 @given(seed=st.integers(0, 2**32 - 1), lost=st.floats(0, 0.2), jitter=st.floats(0, 0.6))
 def test_the_filter_s_commands_are_fine_also_when_messages_are_late_or_lost(seed, lost, jitter):
     rng = np.random.default_rng(seed)
-    kept = SafetyFilter(Limits.of(ROBOT, period=1 / RATE))
+    kept = SafetyFilter(Limits.of(ROBOT, period=1 / RATE), box=Workspace(ROBOT, margin=MARGIN))
     kept.reset(HOME)
     low, high = np.array((*ROBOT.lower, 0.0)), np.array((*ROBOT.upper, ROBOT.gripper_width))
     commands, target = [], HOME
