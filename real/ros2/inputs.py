@@ -15,7 +15,9 @@ from sensor_msgs.msg import CompressedImage, Image, JointState
 from robolearn.errors import UserError
 from robolearn.pictures import crop, decode_compressed, decode_raw, fit
 from robolearn.proprioception import pose_vector
+from robolearn.real.jump_watch import JumpWatch
 from robolearn.real.newest import Newest
+from robolearn.real.watchdog import Alarm
 
 Array = NDArray[np.float64]
 UNIT = 0.05  # that the length of an orientation's quaternion may differ from 1
@@ -43,6 +45,12 @@ class JointInput:
         self._wanted = tuple(names)
         self._names: list[str] = []
         self._at: list[int] | None = None
+        self._watch: JumpWatch | None = None
+
+    def watch_jumps(self, names: Sequence[str], velocity: Sequence[float], bound: float) -> Alarm:
+        """From now on look whether the first joints jump, see `JumpWatch`; ask what comes back."""
+        self._watch = JumpWatch(names, velocity, bound=bound)
+        return self._watch.alarm
 
     def take(self, message: JointState) -> None:
         """Keep a message, if it is whole."""
@@ -51,6 +59,8 @@ class JointInput:
             return
         position = np.array(message.position)[at]
         if np.isfinite(position).all():
+            if (watch := self._watch) is not None:
+                watch.take(position[: watch.size], stamp=stamp_of(message), received=time.monotonic())
             given = len(message.effort) == len(message.name)
             keep(self.newest, Joints(position, np.array(message.effort)[at] if given else None), message)
 
@@ -141,6 +151,10 @@ def pose_of(message: PoseStamped) -> Array | None:
 
 def keep[T](newest: Newest[T], value: T, message: Any) -> None:
     """Keep what a message with a header says."""
+    newest.take(value, stamp=stamp_of(message), received=time.monotonic(), wall=time.time())
+
+
+def stamp_of(message: Any) -> float:
+    """When a message with a header was made, s by the clock of its maker; 0 where that is not said."""
     stamp = message.header.stamp
-    made = stamp.sec + stamp.nanosec * 1e-9
-    newest.take(value, stamp=made, received=time.monotonic(), wall=time.time())
+    return float(stamp.sec + stamp.nanosec * 1e-9)

@@ -125,14 +125,16 @@ class RosRobot:
         return None if wrench is None or age is None else (wrench, age)
 
     def alarms(self, safety: SafetySettings) -> tuple[Alarm, ...]:
-        """What efforts, wrench and clocks give reason to stop for; see `robolearn.real.controller.Controller`.
+        """What efforts, wrench, jumps of joints and clocks give reason to stop for; see `Controller`.
 
         Raises:
             UserError: the settings do not fit the robot.
         """
         contact = ContactStop(safety, self, joint_names=self._robot.joint_names)
         parts = (*self._fast_parts, *self._slow_parts)
-        return (contact.alarm, *(newest.watch_clocks(safety.clock_jump) for newest in parts))
+        robot = self._robot
+        jumps = self._joints.watch_jumps(robot.joint_names, robot.max_velocity, safety.joint_jump)
+        return (contact.alarm, jumps, *(newest.watch_clocks(safety.clock_jump) for newest in parts))
 
     @property
     def rivals(self) -> int:

@@ -93,7 +93,7 @@ CASES: dict[str, Case] = {
     "joints_frozen": _broken("frozen", "hold"),
     "joints_stuck": _broken("stuck", "hold", "fault"),
     "joints_nan": _broken("nan", "hold", "fault"),
-    "joints_swapped": _broken("swapped", "hold", "fault", watch=3.0),  # until what follows from it is noticed
+    "joints_swapped": _broken("swapped", "hold", "fault"),
     "joints_jump": _broken("jump", "hold", "fault"),
     "clock_jump": _broken("clock", "hold", "fault"),
     "objects_lost": _broken("lost", "hold"),
