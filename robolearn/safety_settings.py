@@ -43,7 +43,7 @@ class SafetySettings:
     frozen_motion: float = limited(0.05, "rad that commands must have moved meanwhile", low=0)
     tracking_error: float = limited(0.35, "rad between command and joint: then fault", low=0)
     joint_jump: float = limited(
-        0.05, "rad that a joint may be measured further than it can have moved: then fault", low=0
+        0.1, "rad that a joint may be measured further than it can have moved: then fault", low=0
     )
     clock_jump: float = limited(0.2, "s that stamps may jump against our clock: then fault", low=0)
     rejected_window: float = limited(1.0, "s for which refused commands are counted", low=0.01, high=60)
