@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict
@@ -184,6 +185,18 @@ class Session:
         """The processes "arm" and "control node"."""
         return dict(zip(self._commands, self._children, strict=True))
 
+    def keep_on(self, seed: int, *, seconds: float) -> Result:
+        """Let the policy move the arm for as long, success or not; return the loop's statistics."""
+        client = self._client
+        client.call("stop")
+        client.reset(seed)
+        client.start()
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            client.spin()
+        client.call("stop")
+        return self._loop()
+
     def episode(self, seed: int, *, limit: float) -> Result:
         """Run one episode for at most `limit` s of the arm's time."""
         client = self._client
@@ -192,13 +205,17 @@ class Session:
         client.start()
         news = client.wait_for_end(limit)
         client.call("stop")
-        loop = json.loads(self._statistics.read_text())
+        loop = self._loop()
         success = bool(news["success"]) and news["success_at"] <= limit
         if self._recorded:
             client.call("success" if success else "failure")
         client.reset(NO_SEED)  # the arm has written the trajectory when it confirms
         elapsed = news["success_at"] if success else news["elapsed"]
         return {"seed": seed, "success": success, "stage": news["stage"], "elapsed": elapsed, "loop": loop}
+
+    def _loop(self) -> Result:
+        loop: Result = json.loads(self._statistics.read_text())
+        return loop
 
     def _end_children(self) -> None:
         segments = shared_memory_of(child.process.pid for child in self._children)
