@@ -271,7 +271,7 @@ class Controller:
         if reason := self._motion_watch.step(now, self.safety.position[:-1], measured[:-1]):
             self.machine.handle(Event.FAULT, reason)
             return
-        observed = self._clock() - age
+        asked = self._clock()
         self._conclude()
         self._inference.ask(number, observation)
         here = goal = self.safety.position
@@ -279,7 +279,7 @@ class Controller:
             goal = self._step.goal
             self.statistics.late_chunks += not self._step.answered
         begin = self._begin + number * self._dt
-        self._step = ControlStep(number, begin, observed, here, measured, goal)
+        self._step = ControlStep(number, begin, asked - age, asked, here, measured, goal)
         self.statistics.ticks += 1
         self._observer.observed(begin, observation)
         if (action := self._plan.action(begin)) is not None:
@@ -303,7 +303,8 @@ class Controller:
         # a person who takes over need not wait for the next control step
         limit = self._dt - 2 * SLACK if answer.person else self.settings.deadline
         if now - step.begin <= limit + SLACK:
-            step.answered, step.person = True, answer.person
+            step.answered, step.person, step.arrived = True, answer.person, self._clock()
+            step.inference = answer.duration if answer.chunk == answer.tick else None
             self._aim(step, answer.actions[0], answer.chunk)
 
     def _aim(self, step: ControlStep, action: NDArray[np.float32], chunk: int) -> None:
@@ -347,7 +348,7 @@ class Controller:
         if step.answered and not step.sent:
             step.sent = True
             if not step.person:  # who did not wait for the observation
-                self.statistics.latency.add(self._clock() - step.observed)
+                self.statistics.used(step, self._clock())
 
     def _send(self, position: Array) -> None:
         self._robot.write(position)

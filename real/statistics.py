@@ -11,9 +11,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from robolearn.real.control_step import ControlStep
 from robolearn.real.smoothness import CommandLog, joined, smoothness
 
 CAPACITY = 1 << 16  # values kept: 4.4 minutes at 250 Hz
+STAGES = ("observation", "transport", "inference", "command")
 LATENCY_EDGES_MS = tuple(float(ms) for ms in range(0, 52, 2))  # bins of the report's histogram
 
 
@@ -41,6 +43,8 @@ class LoopStatistics:
     Attributes:
         lateness: wake-up minus deadline of each period, in s.
         latency: stamp of an observation to the first command that uses it, in s.
+        stages: its parts, in s, where a chunk was inferred for the observation: until that went to inference, both
+            ways there and back, inference, and from then to the command.
         missed: periods that were skipped because the loop was more than one period late.
         ticks: control steps.
         late_chunks: control steps that began or stayed with the previous plan because inference was late.
@@ -54,7 +58,17 @@ class LoopStatistics:
         """Start empty, for an arm of this many joints at `rate` commands per s."""
         self.commands, self._rate = CommandLog(joints), rate
         self.lateness, self.latency = Recent(), Recent()
+        self.stages = {name: Recent() for name in STAGES}
         self.missed = self.ticks = self.late_chunks = self.holds = self.takeovers = self.person_steps = 0
+
+    def used(self, step: ControlStep, sent: float) -> None:
+        """The first command that uses the answer to a step's observation was sent then, monotonic, s."""
+        self.latency.add(sent - step.observed)
+        if step.inference is not None:
+            there_and_back = step.arrived - step.asked - step.inference
+            parts = (step.asked - step.observed, there_and_back, step.inference, sent - step.arrived)
+            for name, seconds in zip(STAGES, parts, strict=True):
+                self.stages[name].add(seconds)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON data; times in ms, rounded to 1 us."""
@@ -69,6 +83,7 @@ class LoopStatistics:
             "smoothness": smoothness(*self.commands.read(), rate=self._rate),
             "lateness_ms": np.round(self.lateness.values() * 1e3, 3).tolist(),
             "latency_ms": np.round(self.latency.values() * 1e3, 3).tolist(),
+            **{f"{name}_ms": np.round(kept.values() * 1e3, 3).tolist() for name, kept in self.stages.items()},
         }
 
 
@@ -81,7 +96,7 @@ def summarise(records: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     counts = ("periods", "missed_periods", "ticks", "late_chunks", "holds", "takeovers", "person_steps")
     summary: dict[str, Any] = {name: sum(int(r[name]) for r in records) for name in counts}
     summary["smoothness"] = joined([r["smoothness"] for r in records])
-    for series in ("lateness_ms", "latency_ms"):
+    for series in ("lateness_ms", "latency_ms", *(f"{name}_ms" for name in STAGES)):
         values = np.concatenate([np.asarray(r[series], float) for r in records]) if records else np.zeros(0)
         summary[series] = percentiles(values)
         if series == "latency_ms":

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from bundle_factory import make_schema
@@ -11,6 +13,7 @@ from robolearn.real.messages import Answer
 from robolearn.real.safety import Limits
 from robolearn.real.settings import Settings
 from robolearn.real.state_machine import Event, State
+from robolearn.real.statistics import STAGES, summarise
 from robolearn.sim.robots import get_robot
 
 ROBOT = get_robot("panda")
@@ -131,6 +134,25 @@ def test_the_first_command_is_the_measured_pose():
     bench = Bench(inference=FakeInference(delay=3)).start().run(2)
     np.testing.assert_allclose(bench.arm.sent[0], HOME, atol=1e-6)
     np.testing.assert_allclose(bench.arm.sent[1], HOME, atol=1e-6)
+
+
+def test_latency_is_told_by_its_parts_where_a_chunk_was_inferred_for_the_observation():
+    class EverySecond(FakeInference):
+        def poll(self):
+            answer = super().poll()
+            return answer and replace(answer, chunk=answer.tick - answer.tick % 2)
+
+    bench = Bench(inference=EverySecond(delay=3)).start().run(100)
+    statistics = bench.controller.statistics
+    parts = [statistics.stages[name].values() for name in STAGES]
+    assert [len(part) for part in parts] == [4] * 4  # of eight control steps
+    assert statistics.latency.count == 8
+    observation, transport, inference, command = map(np.max, parts)
+    assert (observation, inference) == pytest.approx((0.002, 0.001))
+    assert transport == pytest.approx(3 * PERIOD - 0.001)
+    assert command == 0.0  # in the period in which it comes
+    np.testing.assert_allclose(np.sum(parts, axis=0), statistics.latency.values().max())
+    assert set(summarise([statistics.to_dict()])) > {f"{name}_ms" for name in STAGES}
 
 
 @pytest.mark.parametrize("delay", [1, 2, 4])
