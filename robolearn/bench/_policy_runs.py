@@ -160,11 +160,11 @@ def _train(one: Run) -> dict[str, Any]:
     data, out = OUT / "data" / one.task, one.folder / "training"
     config = build("train", compose("train", [*_words(training), f"dataset={data}"]))
     if training.lerobot is not None:
-        return _train_lerobot(training.lerobot, config.train, data, seed=one.seed, out=out)
+        return train_lerobot(training.lerobot, config.train, data, seed=one.seed, out=out)
     return train(config.policy, config.train, dataset=data, seed=one.seed, out=out)
 
 
-def _train_lerobot(kind: str, settings: Any, root: Path, *, seed: int, out: Path) -> dict[str, Any]:
+def train_lerobot(kind: str, settings: Any, root: Path, *, seed: int, out: Path) -> dict[str, Any]:
     """Train LeRobot's policy with our trainer and loader; only its normalisation is its own, as it belongs to it."""
     import torch
 

@@ -75,17 +75,24 @@ def run(
     return [measure for case, result in finished.items() for measure in _measures(case, result)]
 
 
+def demonstrations() -> Path:
+    """Collect what policies are trained on here, unless that is done; return the dataset."""
+    out = OUT / "demonstrations"
+    with told_to(OUT / "log.txt"):
+        collect((f"task={TASK}", "expert=scripted", "expert.noise=0"), num_episodes=DEMONSTRATIONS, seed=0, out=out)
+    return out
+
+
 def prepare() -> Path:
     """Train and export the policy that moves the arm, unless that is done; return the bundle."""
     from robolearn.commands.export import export
     from robolearn.compose import build, compose
 
-    data, trained, bundle = OUT / "demonstrations", OUT / "policy", OUT / "bundle"
+    trained, bundle = OUT / "policy", OUT / "bundle"
     if not bundle.exists():
-        words = (f"task={TASK}", "expert=scripted", "expert.noise=0")
+        data = demonstrations()
         config = build("export", compose("export", [f"task={TASK}", f"checkpoint={trained}"]))
         with told_to(OUT / "log.txt"):
-            collect(words, num_episodes=DEMONSTRATIONS, seed=0, out=data)
             train((f"task={TASK}", *TRAIN), dataset=data, seed=0, out=trained)
             export(config.task, config.robot, checkpoint=trained, out=bundle, config_yaml="{}\n", notes={})
     return bundle
