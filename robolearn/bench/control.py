@@ -85,9 +85,12 @@ def demonstrations() -> Path:
 
 def prepare() -> Path:
     """Train and export the policy that moves the arm, unless that is done; return the bundle."""
+    from robolearn.commands.common import claim
     from robolearn.commands.export import export
     from robolearn.compose import build, compose
 
+    OUT.mkdir(parents=True, exist_ok=True)
+    claim(OUT, {"task": TASK, "demonstrations": DEMONSTRATIONS, "train": list(TRAIN)})
     trained, bundle = OUT / "policy", OUT / "bundle"
     if not bundle.exists():
         data = demonstrations()

@@ -54,9 +54,12 @@ def prepare() -> tuple[Path, Path]:
     """Train and export the policy, unless that is done; return bundle and checkpoint for LeRobot's server."""
     from robolearn.bench._policy_runs import train_lerobot
     from robolearn.bench._verbs import told_to
+    from robolearn.commands.common import claim
     from robolearn.commands.export import export
     from robolearn.compose import build, compose
 
+    OUT.mkdir(parents=True, exist_ok=True)
+    claim(OUT, {"task": TASK, "train": list(TRAIN)})
     data, trained, bundle = demonstrations(), OUT / "policy", OUT / "bundle"
     if not bundle.exists():
         config = build("train", compose("train", [f"dataset={data}", "train.device=cpu", *TRAIN]))
