@@ -20,13 +20,17 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
+from robolearn import execution
 from robolearn.errors import UserError, nearest
+from robolearn.real import record_settings
 from robolearn.real.bundle import load_bundle
 from robolearn.real.collision import collision_check
 from robolearn.real.contact import ContactStop
 from robolearn.real.control_loop import ControlLoop
 from robolearn.real.controller import Controller
 from robolearn.real.lerobot_robot import Calibration, LeRobotArm
+from robolearn.real.recorder import Recorder
+from robolearn.real.recording import About
 from robolearn.real.requests import outcome
 from robolearn.real.ros2.policy_controller import SAFETY, add_options
 from robolearn.real.settings import Settings
@@ -77,7 +81,8 @@ def parser() -> argparse.ArgumentParser:
     result.add_argument("--instruction", default="", help="what the policy is told; by default the bundle's")
     result.add_argument("--seconds", type=float, help="s to run; by default until Ctrl-C")
     result.add_argument("--statistics", type=Path, help="JSON file for the loop's statistics")
-    add_options(result, SAFETY)
+    for group in (execution.OPTIONS, record_settings.OPTIONS, SAFETY):
+        add_options(result, group)
     result.add_argument("--start", action="store_true", help="do not ask before the arm moves")
     return result
 
@@ -137,13 +142,19 @@ def run(arm: Any, options: argparse.Namespace, ended: threading.Event, *, confir
         ramp=options.ramp,
     )
     spec, safety = bundle.robot, from_options(vars(options))
+    recording = record_settings.from_options(vars(options))
     collisions = collision_check(bundle.collision, robot=spec, safety=safety, where=f"bundle {bundle.path}")
     contact = ContactStop(safety, None, joint_names=spec.joint_names)  # these arms say nothing of efforts
     with ExitStack() as stack:
         robot = LeRobotArm(arm, schema=bundle.schema, robot=bundle.robot, calibration=calibration)
         stack.callback(robot.close)
-        worker = InferenceWorker(bundle)
+        worker = InferenceWorker(bundle, execution.from_options(vars(options)), deadline=settings.deadline)
         worker.instruction = options.instruction or bundle.instruction
+        recorder = Recorder(recording, About.of(bundle)) if recording.on else None
+        if recorder is not None:
+            recorder.start()
+            stack.callback(recorder.close)
+            recorder.instruct(worker.instruction)
         worker.start()
         stack.callback(worker.close)
         controller = Controller(
@@ -155,6 +166,7 @@ def run(arm: Any, options: argparse.Namespace, ended: threading.Event, *, confir
             safety=safety,
             collisions=collisions,
             alarms=(contact.alarm,),
+            observer=recorder,
         )
         loop = ControlLoop(controller, lock=False)  # LeRobot has torch in memory, which nobody uses
         loop.start()
@@ -166,7 +178,8 @@ def run(arm: Any, options: argparse.Namespace, ended: threading.Event, *, confir
         fault = _move(controller, loop, ended, options.seconds)
     if options.statistics is not None:
         record = controller.statistics.to_dict()
-        write_json(options.statistics, {**record, "summary": summarise([record])})
+        recorded = {} if recorder is None else recorder.statistics()
+        write_json(options.statistics, {**record, **recorded, "summary": summarise([record])})
     if fault:
         print(f"error: {fault}", file=sys.stderr, flush=True)
     return int(bool(fault))

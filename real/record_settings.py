@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from math import isfinite
+from typing import Any
 
 from robolearn.errors import UserError, nearest
 
@@ -48,6 +50,31 @@ class RecordSettings:
     def on(self) -> bool:
         """Whether anything is recorded."""
         return self.mode != "off"
+
+
+def from_options(options: Mapping[str, Any]) -> RecordSettings:
+    """Read what `OPTIONS` say; other names are left aside.
+
+    Raises:
+        UserError: a value cannot be.
+    """
+    return RecordSettings(
+        mode=options["record"],
+        folder=options["record_folder"],
+        ring_seconds=options["ring_seconds"],
+        after_seconds=options["record_after"],
+        megabytes=options["record_megabytes"],
+    )
+
+
+# default and meaning, as options of a command line and parameters of the node
+OPTIONS: dict[str, tuple[str | float, str]] = {
+    "record": ("off", "off; all: every activation; incidents: what is around holds, faults, takeovers and failures"),
+    "record_folder": ("recordings", "folder for recordings"),
+    "ring_seconds": (30.0, "s before an incident that its recording holds"),
+    "record_after": (5.0, "s that a recording goes on after a stop or an incident"),
+    "record_megabytes": (2000.0, "size in MB, before compression, at which a recording goes on in another one"),
+}
 
 
 def require_rosbags() -> None:

@@ -5,7 +5,9 @@ Without NumPy, for `robolearn.real.ros2.policy_controller` imports it before the
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from robolearn.errors import UserError, nearest
 from robolearn.ranges import limited, require_ranges
@@ -48,7 +50,16 @@ class Execution:
         require_ranges(self)
 
 
-# default and meaning, as options of the node
+def from_options(options: Mapping[str, Any]) -> Execution:
+    """Read what `OPTIONS` say; other names are left aside.
+
+    Raises:
+        UserError: a value is out of range.
+    """
+    return Execution(**{name: options[name] for name in OPTIONS})
+
+
+# default and meaning, as options of a command line and parameters of the node
 OPTIONS: dict[str, tuple[str | float, str]] = {
     name: (getattr(Execution, name), option.metadata["help"]) for name, option in Execution.__dataclass_fields__.items()
 }

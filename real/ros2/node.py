@@ -20,8 +20,9 @@ from rclpy.parameter import Parameter
 from std_msgs.msg import String
 from std_srvs.srv import Trigger
 
+from robolearn import execution
 from robolearn.errors import UserError
-from robolearn.execution import Execution
+from robolearn.real import record_settings
 from robolearn.real.bundle import Bundle, load_bundle
 from robolearn.real.collision import collision_check
 from robolearn.real.control_loop import ControlLoop
@@ -76,7 +77,7 @@ class PolicyController:
         takeover = Takeover(node, bundle.action_space, joystick=joystick, joy_topic=options["joy"])
         hear_verdicts(node, self._on_verdict)
         node.create_subscription(String, "~/task_instruction", self._on_instruction, 10)
-        self.worker = InferenceWorker(bundle, execution_of(options), deadline=settings.deadline)
+        self.worker = InferenceWorker(bundle, execution.from_options(options), deadline=settings.deadline)
         self.worker.at_once = options["instruction_at_once"]
         with ExitStack() as undo:
             self._recorder = _start_recorder(node, bundle, recording) if recording.on else None
@@ -232,7 +233,7 @@ def make_controller(
     from_options(options)
     wiring = Wiring.parse(options)
     bundle = load_bundle(Path(options["bundle"]))
-    require_fit(execution_of(options), bundle.policy)
+    require_fit(execution.from_options(options), bundle.policy)
     wiring.require_robot(bundle.robot, cameras_of(bundle.schema))
     wait = options["wait"]
     schema = observe(bundle, wiring, description=options["robot"], wait=wait, context=context, ended=ended)
@@ -247,26 +248,10 @@ def settings_of(options: Mapping[str, Any]) -> tuple[Settings, RecordSettings, J
         UserError: a value cannot be.
     """
     settings = Settings(**{field.name: options[field.name] for field in fields(Settings)})
-    recording = RecordSettings(
-        mode=options["record"],
-        folder=options["record_folder"],
-        ring_seconds=options["ring_seconds"],
-        after_seconds=options["record_after"],
-        megabytes=options["record_megabytes"],
-    )
     joystick = Joystick.of(
         options["joy_axes"], options["joy_buttons"], speed=options["joy_speed"], turn=options["joy_turn"]
     )
-    return settings, recording, joystick if options["joy"] else None
-
-
-def execution_of(options: Mapping[str, Any]) -> Execution:
-    """What the options say of how chunks follow each other.
-
-    Raises:
-        UserError: a value cannot be.
-    """
-    return Execution(**{field.name: options[field.name] for field in fields(Execution)})
+    return settings, record_settings.from_options(options), joystick if options["joy"] else None
 
 
 def _start_recorder(node: Node, bundle: Bundle, settings: RecordSettings) -> Recorder:

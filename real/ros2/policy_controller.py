@@ -11,6 +11,7 @@ import sys
 from dataclasses import fields
 
 from robolearn import execution
+from robolearn.real import record_settings
 from robolearn.safety_settings import SafetySettings, as_options
 
 NAME = "policy_controller"  # of the node
@@ -53,11 +54,7 @@ OPTIONS: Options = {
     "seed": (0, "of the policy's noise"),
     "ramp": (0.0, "s after a start or a hold over which the arm gathers way"),
     "wait": (20.0, "s to wait for the robot's topics"),
-    "record": ("off", "off; all: every activation; incidents: what is around holds, faults, takeovers and failures"),
-    "record_folder": ("recordings", "folder for recordings"),
-    "ring_seconds": (30.0, "s before an incident that its recording holds"),
-    "record_after": (5.0, "s that a recording goes on after a stop or an incident"),
-    "record_megabytes": (2000.0, "size in MB, before compression, at which a recording goes on in another one"),
+    **record_settings.OPTIONS,
     "joy": ("", "topic of a joystick (sensor_msgs/Joy) by which a person takes over; none by default"),
     "joy_axes": ("x=1,y=0,z=4,rz=3", "axes that move and turn the tool in the base frame; x=-1 turns one round"),
     "joy_buttons": ("deadman=4,open=1,close=0", "buttons; the joystick counts while the dead-man button is held"),

@@ -226,6 +226,44 @@ def test_a_bundle_moves_such_an_arm_and_stops_it(fake, tmp_path):
     assert json.loads(statistics.read_text())["periods"] > 0
 
 
+def test_chunks_are_executed_as_asked_and_all_is_recorded(fake, tmp_path):
+    pytest.importorskip("rosbags", reason="the extra 'recordings' is not installed")
+    bundle, arm = write_bundle(tmp_path / "b", action=(0.4, 0.0, 0.0, 0.0, 0.5), objects=()), panda(fake)
+    statistics, folder = tmp_path / "loop.json", tmp_path / "recordings"
+    words = ("--seconds", "2", "--stale-after", "0.5", "--chunk-timeout", "5", "--statistics", str(statistics))
+    words += ("--execution", "blending", "--execution-horizon", "1", "--inference-delay", "0.06")
+    words += ("--record", "all", "--record-folder", str(folder))
+    assert run(arm, options(bundle, *words), threading.Event(), confirm=None) == 0
+    loop = json.loads(statistics.read_text())
+    assert loop["recorder_dropped"] == 0
+    (bag,) = (path.parent for path in folder.glob("*/metadata.yaml"))
+    data = read_recording(bag)
+    assert abs(len(data) - loop["ticks"]) <= 1
+    moves = data[:, 0] > 0
+    np.testing.assert_allclose(data[moves, 0], 0.4 * 0.02, atol=1e-6)
+    assert not moves[0]  # there was no plan yet
+    assert moves.sum() > len(moves) / 2
+
+
+def read_recording(bag):
+    """Actions [n, action_dim] of the control steps."""
+    from mcap.reader import make_reader
+    from mcap_ros2.decoder import DecoderFactory
+
+    (file,) = bag.glob("*.mcap")
+    with file.open("rb") as stream:
+        reader = make_reader(stream, decoder_factories=[DecoderFactory()])
+        topic = "/policy_controller/frame/action"
+        return np.array([decoded.data for *_, decoded in reader.iter_decoded_messages(topics=[topic])])
+
+
+def test_execution_that_does_not_suit_the_bundle_is_refused(fake, tmp_path):
+    bundle, arm = write_bundle(tmp_path / "b", objects=()), panda(fake)
+    with pytest.raises(UserError, match="execution_horizon below"):
+        run(arm, options(bundle, "--execution", "rtc", "--execution-horizon", "4"), threading.Event(), confirm=None)
+    assert not arm.sent
+
+
 def test_a_fault_ends_the_run_with_its_reason(fake, tmp_path, capsys):
     bundle, arm = write_bundle(tmp_path / "b", action=(np.nan, 0, 0, 0, 0), objects=()), panda(fake)
     words = ("--stale-after", "0.5", "--chunk-timeout", "5")
