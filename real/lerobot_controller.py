@@ -25,7 +25,6 @@ from robolearn.errors import UserError, nearest
 from robolearn.real import record_settings
 from robolearn.real.bundle import load_bundle
 from robolearn.real.collision import collision_check
-from robolearn.real.contact import ContactStop
 from robolearn.real.control_loop import ControlLoop
 from robolearn.real.controller import Controller
 from robolearn.real.lerobot_robot import Calibration, LeRobotArm
@@ -144,10 +143,10 @@ def run(arm: Any, options: argparse.Namespace, ended: threading.Event, *, confir
     spec, safety = bundle.robot, from_options(vars(options))
     recording = record_settings.from_options(vars(options))
     collisions = collision_check(bundle.collision, robot=spec, safety=safety, where=f"bundle {bundle.path}")
-    contact = ContactStop(safety, None, joint_names=spec.joint_names)  # these arms say nothing of efforts
     with ExitStack() as stack:
         robot = LeRobotArm(arm, schema=bundle.schema, robot=bundle.robot, calibration=calibration)
         stack.callback(robot.close)
+        alarms = robot.alarms(safety)
         worker = InferenceWorker(bundle, execution.from_options(vars(options)), deadline=settings.deadline)
         worker.instruction = options.instruction or bundle.instruction
         recorder = Recorder(recording, About.of(bundle)) if recording.on else None
@@ -165,7 +164,7 @@ def run(arm: Any, options: argparse.Namespace, ended: threading.Event, *, confir
             settings=settings,
             safety=safety,
             collisions=collisions,
-            alarms=(contact.alarm,),
+            alarms=alarms,
             observer=recorder,
         )
         loop = ControlLoop(controller, lock=False)  # LeRobot has torch in memory, which nobody uses

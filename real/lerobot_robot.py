@@ -22,8 +22,12 @@ from numpy.typing import NDArray
 from robolearn.errors import UserError
 from robolearn.pictures import fit
 from robolearn.proprioception import proprioception
+from robolearn.real.contact import ContactStop
+from robolearn.real.jump_watch import JumpWatch
 from robolearn.real.offer import STATE, cameras_of
+from robolearn.real.watchdog import Alarm
 from robolearn.robot import RobotSpec
+from robolearn.safety_settings import SafetySettings
 from robolearn.schema import Schema
 
 log = logging.getLogger(__name__)
@@ -135,6 +139,7 @@ class LeRobotArm:
         self._require_channels()
         self._command: Array | None = None
         self._newest: tuple[dict[str, NDArray[Any]], float] | None = None
+        self._jumps: JumpWatch | None = None
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, name="lerobot", daemon=True)
         self._thread.start()
@@ -151,6 +156,17 @@ class LeRobotArm:
     def write(self, position: NDArray[np.float64]) -> None:
         """Send joint positions [n_joints] in rad, then the gripper's width in m."""
         self._command = position.copy()
+
+    def alarms(self, safety: SafetySettings) -> tuple[Alarm, ...]:
+        """What gives reason to stop for: joints that jump, as after a garbled reading of the bus; see `Controller`.
+
+        Raises:
+            UserError: limits of efforts or of a wrench, of which these arms say nothing.
+        """
+        robot = self._robot
+        contact = ContactStop(safety, None, joint_names=robot.joint_names)
+        self._jumps = JumpWatch(robot.joint_names, robot.max_velocity, bound=safety.joint_jump)
+        return contact.alarm, self._jumps.alarm
 
     def close(self) -> None:
         """Send what was not sent yet and end the thread; the arm stays connected."""
@@ -198,6 +214,8 @@ class LeRobotArm:
         position = self._calibration.to_robot(given)
         if not np.isfinite(position).all():
             raise ValueError("a motor's position is not a finite number")
+        if (jumps := self._jumps) is not None:
+            jumps.take(position[:-1], stamp=0.0, received=begun)
         observation: dict[str, NDArray[Any]] = {STATE: proprioception(self._robot, position[:-1], position[-1])}
         for key, camera in self._cameras.items():
             picture = np.asarray(given[camera])

@@ -271,6 +271,21 @@ def test_a_fault_ends_the_run_with_its_reason(fake, tmp_path, capsys):
     assert "not finite" in capsys.readouterr().err
 
 
+def test_a_garbled_reading_is_a_fault(fake, tmp_path, capsys):
+    bundle, arm = write_bundle(tmp_path / "b", action=np.zeros(5), objects=()), panda(fake)
+
+    def garble(action, send=arm.send_action):
+        if len(arm.sent) == 50:
+            arm.now["panda_joint4.pos"] += 30.0  # degrees
+            return action
+        return send(action)
+
+    arm.send_action = garble
+    words = ("--seconds", "20", "--stale-after", "0.5", "--chunk-timeout", "5")
+    assert run(arm, options(bundle, *words), threading.Event(), confirm=None) == 1
+    assert "joint 'panda_joint4' jumped by +0.52 rad" in capsys.readouterr().err
+
+
 def test_mistakes_are_told_in_a_sentence(tmp_path, capsys):
     bundle = write_bundle(tmp_path / "b", objects=())
     with pytest.raises(UserError, match="did you mean 'so101_follower'"):
