@@ -3,7 +3,7 @@
 Every observation is answered at once with what is planned for its control step, corrected by what lies on top of the
 policy, which so sees the newest observation in every step. Chunks are inferred meanwhile, in another thread, and join
 the plan by time. One that is there within the deadline of its own control step still sets its action in a second
-answer, so that without delay the arm does what the policy does in simulation.
+answer.
 """
 
 from __future__ import annotations

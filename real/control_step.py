@@ -19,7 +19,6 @@ class ControlStep:
         number: k.
         begin: T_k, monotonic, s.
         observed: when its observation was made, likewise.
-        asked: when that went to inference, likewise.
         start: position sent at T_k; reference of the command and start of the line.
         measured: joints and width as observed.
         goal: where to be at T_k+1; without an action the previous goal, approached at once.
@@ -28,14 +27,11 @@ class ControlStep:
         sent: whether a command has used that answer.
         person: whether that answer is a person's.
         chunk: which chunk its action is from; see `robolearn.real.messages.Answer`.
-        arrived: when its answer came, likewise.
-        inference: s of inference that the answer took, where its chunk was inferred for it; else None.
     """
 
     number: int
     begin: float
     observed: float
-    asked: float
     start: Array
     measured: Array
     goal: Array
@@ -44,8 +40,6 @@ class ControlStep:
     sent: bool = False
     person: bool = False
     chunk: int = -1
-    arrived: float = 0.0
-    inference: float | None = None
 
     def target(self, when: float, dt: float) -> tuple[Array, Array]:
         """Target and its velocity at time `when` for a control step of `dt` s; the width is a set-point."""

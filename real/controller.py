@@ -22,6 +22,7 @@ from robolearn.errors import UserError
 from robolearn.motion import MotionLimiter
 from robolearn.protocols import Observation
 from robolearn.real.chunk_buffer import ChunkBuffer
+from robolearn.real.chunk_times import ChunkTimes
 from robolearn.real.collision import CollisionCheck
 from robolearn.real.control_step import SLACK, ControlStep
 from robolearn.real.interfaces import Inference, Robot
@@ -93,7 +94,7 @@ class Controller:
         self._names = (*action_space.robot.joint_names, "gripper_width")
         self._measured_at = [schema["observation.state"].names.index(name) for name in self._names]
         self._motion_watch = MotionWatch(safety, names=action_space.robot.joint_names, period=self._length)
-        self._plan = ChunkBuffer()
+        self._plan, self._times = ChunkBuffer(), ChunkTimes()
         self._requests = Requests()
         self._stopping: list[Future[str]] = []
         self._step: ControlStep | None = None
@@ -202,6 +203,7 @@ class Controller:
         self._epoch += 1
         self._inference.reset(epoch=self._epoch, seed=self.settings.seed + self._epoch)
         self._plan.clear()
+        self._times.begin()
         self._step = None
         self._begin = now
         self._watchdog.begin(now)
@@ -273,13 +275,14 @@ class Controller:
             return
         asked = self._clock()
         self._conclude()
+        self._times.ask(number, observed=asked - age, now=asked)
         self._inference.ask(number, observation)
         here = goal = self.safety.position
         if self._step is not None:
             goal = self._step.goal
             self.statistics.late_chunks += not self._step.answered
         begin = self._begin + number * self._dt
-        self._step = ControlStep(number, begin, asked - age, asked, here, measured, goal)
+        self._step = ControlStep(number, begin, asked - age, here, measured, goal)
         self.statistics.ticks += 1
         self._observer.observed(begin, observation)
         if (action := self._plan.action(begin)) is not None:
@@ -294,6 +297,7 @@ class Controller:
         # by the control step that it is for: what waited while this loop stood still is old
         begin = self._begin + answer.tick * self._dt
         self._watchdog.answered(begin)
+        self._times.arrive(answer, self._clock())
         self._plan.put(ActionChunk(answer.actions, t0=begin, dt=self._dt), answer.chunk)
         if not answer.person:
             self._observer.planned(begin, answer.actions)
@@ -303,8 +307,7 @@ class Controller:
         # a person who takes over need not wait for the next control step
         limit = self._dt - 2 * SLACK if answer.person else self.settings.deadline
         if now - step.begin <= limit + SLACK:
-            step.answered, step.person, step.arrived = True, answer.person, self._clock()
-            step.inference = answer.duration if answer.chunk == answer.tick else None
+            step.answered, step.person = True, answer.person
             self._aim(step, answer.actions[0], answer.chunk)
 
     def _aim(self, step: ControlStep, action: NDArray[np.float32], chunk: int) -> None:
@@ -342,13 +345,15 @@ class Controller:
         self._send(self.safety.follow(position))
         self.statistics.commands.add(self.safety.position, epoch=self._epoch, step=step.number, chunk=step.chunk)
         self._moving = True
+        if (stages := self._times.send(step.chunk, self._clock())) is not None:
+            self.statistics.begun(stages)
         complaint = self._motion_watch.period(refused=self.safety.refused > refused)
         if reason := self.safety.danger or complaint:
             self.machine.handle(Event.FAULT, reason)
         if step.answered and not step.sent:
             step.sent = True
             if not step.person:  # who did not wait for the observation
-                self.statistics.used(step, self._clock())
+                self.statistics.latency.add(self._clock() - step.observed)
 
     def _send(self, position: Array) -> None:
         self._robot.write(position)

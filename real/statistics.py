@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from robolearn.real.control_step import ControlStep
+from robolearn.real.chunk_times import Stages
 from robolearn.real.smoothness import CommandLog, joined, smoothness
 
 CAPACITY = 1 << 16  # values kept: 4.4 minutes at 250 Hz
-STAGES = ("observation", "transport", "inference", "command")
+STAGES = Stages._fields
 LATENCY_EDGES_MS = tuple(float(ms) for ms in range(0, 52, 2))  # bins of the report's histogram
 
 
@@ -43,8 +43,8 @@ class LoopStatistics:
     Attributes:
         lateness: wake-up minus deadline of each period, in s.
         latency: stamp of an observation to the first command that uses it, in s.
-        stages: its parts, in s, where a chunk was inferred for the observation: until that went to inference, both
-            ways there and back, inference, and from then to the command.
+        stages: from the observation that a chunk was inferred from to the chunk's first command, in s, by part; see
+            `robolearn.real.chunk_times.Stages`.
         missed: periods that were skipped because the loop was more than one period late.
         ticks: control steps.
         late_chunks: control steps that began or stayed with the previous plan because inference was late.
@@ -61,14 +61,10 @@ class LoopStatistics:
         self.stages = {name: Recent() for name in STAGES}
         self.missed = self.ticks = self.late_chunks = self.holds = self.takeovers = self.person_steps = 0
 
-    def used(self, step: ControlStep, sent: float) -> None:
-        """The first command that uses the answer to a step's observation was sent then, monotonic, s."""
-        self.latency.add(sent - step.observed)
-        if step.inference is not None:
-            there_and_back = step.arrived - step.asked - step.inference
-            parts = (step.asked - step.observed, there_and_back, step.inference, sent - step.arrived)
-            for name, seconds in zip(STAGES, parts, strict=True):
-                self.stages[name].add(seconds)
+    def begun(self, stages: Stages) -> None:
+        """The first command of a chunk was sent."""
+        for name, seconds in zip(STAGES, stages, strict=True):
+            self.stages[name].add(seconds)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON data; times in ms, rounded to 1 us."""

@@ -44,7 +44,7 @@ class Stitcher:
 
     def __init__(self, execution: Execution, policy: Policy) -> None:
         """Join the chunks of `policy`."""
-        self._execution, self._interval = execution, execution.execution_horizon or policy.n_action_steps
+        self._execution, self._interval = execution, interval_of(execution, policy)
         self._empty = np.zeros((0, policy.schema.action.shape[0]), np.float32)
         self._delays: deque[int] = deque(maxlen=execution.delay_buffer)
         self.reset()
@@ -86,13 +86,15 @@ class Stitcher:
         """Join the chunk that was asked for, [horizon, action_dim], from control step `step` on."""
         assert self.asked is not None, "a chunk that was not asked for"
         chunk = Planned(self.asked, values)
-        self._delays.append(step - chunk.begin)
+        if not chunk.begin < self._plan.end <= step:  # an inference that outlasts the plan is no measure of the others
+            self._delays.append(step - chunk.begin)
         old, new = self.actions(step), chunk.rest(step)
         if self._execution.execution == ENSEMBLING:
             self._chunks = [*(kept for kept in self._chunks if kept.end > step), chunk]
             new = ensembled(self._chunks, step, decay=self._execution.ensembling_decay)
         elif self._execution.execution == BLENDING:
-            new = crossfaded(old, new, steps=self._execution.blending_steps)
+            # no longer than until the next chunk, or none would ever be executed as it is
+            new = crossfaded(old, new, steps=min(self._execution.blending_steps, self._interval))
         self._plan, self.newest, self.asked = Planned(step, new), chunk.begin, None
 
     def actions(self, step: int) -> Array:
@@ -126,13 +128,18 @@ def ensembled(chunks: Sequence[Planned], step: int, *, decay: float) -> Array:
     return total / weights
 
 
+def interval_of(execution: Execution, policy: Policy) -> int:
+    """Control steps from one chunk to the next of rtc and blending."""
+    return execution.execution_horizon or max(1, policy.n_action_steps // 2)
+
+
 def require_fit(execution: Execution, policy: Policy) -> None:
     """Check that a policy can be executed so.
 
     Raises:
         UserError: it cannot; says what else would do.
     """
-    interval = execution.execution_horizon or policy.n_action_steps
+    interval = interval_of(execution, policy)
     if execution.execution in (RTC, BLENDING) and interval >= policy.horizon:
         raise UserError(
             f"execution={execution.execution} needs chunks that overlap: set execution_horizon below the policy's "

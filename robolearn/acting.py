@@ -70,6 +70,11 @@ class ChunkActor:
         """Take a new frame [num_envs, ...] while somebody else acts: the history goes on."""
         self._remember(observation, np.arange(self.num_envs))
 
+    def skip(self, observation: Observation) -> None:
+        """Take a new frame [num_envs, ...] of a control step that is over: its action of the chunk is used up."""
+        self.observe(observation)
+        self._used = np.minimum(self._used + 1, self._valid)
+
     def base_action(self, observation: Observation, ids: NDArray[np.intp] | None = None) -> NDArray[np.float32]:
         """Take a new frame [num_envs, ...] and return the base policy's action for this control step.
 

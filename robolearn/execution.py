@@ -32,7 +32,7 @@ class Execution:
 
     execution: str = limited(SEQUENTIAL, "how chunks follow each other: sequential, rtc, ensembling or blending")
     execution_horizon: int = limited(
-        0, "rtc, blending: control steps from one chunk to the next; 0: n_action_steps of the policy", low=0
+        0, "rtc, blending: control steps from one chunk to the next; 0: half of the policy's n_action_steps", low=0
     )
     guidance_weight: float = limited(
         5.0, "rtc: largest weight that draws a chunk towards the one before", low=1e-6, high=1e6

@@ -36,18 +36,17 @@ def publish(rate: float, seconds: float, joints: int) -> dict[str, object]:
     publisher = node.create_publisher(Float64MultiArray, "/timer_controller/commands", 1)
     node.create_subscription(JointState, "/joint_states", lambda message: None, 1)
     period, late, missed = 1.0 / rate, [], 0
-    due = end = 0.0
 
     def on_time() -> None:
         nonlocal due, missed
         now = time.monotonic()
-        skipped = max(int((now - due) / period), 0) if due else 0
-        due = now if not due else due + skipped * period  # the first sets the clock
-        missed += skipped
+        skipped = max(int((now - due) / period), 0)
+        missed, due = missed + skipped, due + skipped * period
         late.append(round(1e3 * max(now - due, 0.0), 4))
         due += period
         publisher.publish(Float64MultiArray(data=[0.0] * joints))
 
+    due = time.monotonic() + period  # as the timer counts
     node.create_timer(period, on_time)
     executor = SingleThreadedExecutor()
     executor.add_node(node)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -10,6 +11,7 @@ from robolearn.bench._pool import RECORDS, kept, narrow
 from robolearn.bench._verbs import collect, told_to, train
 from robolearn.eval.metrics import SuccessRate
 from robolearn.eval.results import Measure, Result, provenance
+from robolearn.execution import Execution
 
 SUMMARY = "success through ROS 2 at 0, 50 and 100 ms of added latency, by how chunks are executed (hours; resumes)"
 SEEDS = (0,)  # of data and policy
@@ -43,7 +45,18 @@ class Run(NamedTuple):
     @property
     def settings(self) -> dict[str, Any]:
         """What its result depends on."""
-        return {**self._asdict(), "episodes": EPISODES, "demonstrations": DEMONSTRATIONS, "train": list(TRAIN)}
+        return {
+            **self._asdict(),
+            "execution": None if self.mode == IN_PROCESS else asdict(self.execution),
+            "episodes": EPISODES,
+            "demonstrations": DEMONSTRATIONS,
+            "train": list(TRAIN),
+        }
+
+    @property
+    def execution(self) -> Execution:
+        """How chunks are executed."""
+        return Execution(execution=self.mode, inference_delay=self.delay / 1e3)
 
     @property
     def seed(self) -> int:
@@ -133,14 +146,12 @@ def _in_process(task: str) -> dict[str, Any]:
 
 def _deployed(one: Run, bundle: Path) -> dict[str, Any]:
     from robolearn.commands.common import claim
-    from robolearn.execution import Execution
     from robolearn.real.ros2.episodes import run_episodes
 
     out = OUT / "episodes" / one.name
     out.mkdir(parents=True, exist_ok=True)
     claim(out, one.settings)
-    execution = Execution(execution=one.mode, inference_delay=one.delay / 1e3)
-    result = run_episodes(bundle, seeds=_seeds(), out=out, execution=execution)
+    result = run_episodes(bundle, seeds=_seeds(), out=out, execution=one.execution)
     loop = result["loop"]
     kept_figures = ("ticks", "late_chunks", "holds", "missed_periods", "smoothness", "latency_ms")
     return {

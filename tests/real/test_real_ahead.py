@@ -44,7 +44,8 @@ def values(executed):
 @pytest.mark.parametrize("correction", [None, Recorded])
 def test_without_delay_the_arm_does_what_the_policy_does_in_simulation(correction):
     policy = LatePolicy(spread=1.0)
-    bench = LateBench("rtc", policy=policy, correction=correction and correction())
+    every = {"execution_horizon": N_ACTION_STEPS}
+    bench = LateBench("rtc", policy=policy, correction=correction and correction(), **every)
     found = values(bench.run(20, float))
     expected = in_process(20, float, correction=correction and correction(), policy=LatePolicy(spread=1.0))
     np.testing.assert_allclose(found, expected, rtol=1e-6)
@@ -92,7 +93,8 @@ def test_chunks_are_used_by_time_whatever_the_delays(mode, delays):
 @given(delays=st.lists(st.integers(0, 4), min_size=30, max_size=30))
 def test_what_is_frozen_is_executed_and_is_the_chunk_before(delays):
     policy = LatePolicy(spread=5.0)
-    bench = LateBench("rtc", policy=policy, delays=delays)
+    # a chunk is not overtaken before what it was frozen to is executed
+    bench = LateBench("rtc", policy=policy, delays=delays, execution_horizon=4)
     executed = bench.run(40, float)
     for begin, left_over, frozen, largest in policy.asked:
         assert largest == 5.0
@@ -119,13 +121,13 @@ def test_a_correction_sees_the_newest_observation_in_every_step():
 
 
 def test_the_history_has_a_frame_for_every_step_even_of_chunks_that_are_late():
-    bench = LateBench("blending", delays=[2] * 10)
+    bench = LateBench("blending", delays=[2] * 10, execution_horizon=4)
     bench.run(11, float)
     assert bench.policy.seen == [[0.0, 0.0], [3.0, 4.0], [7.0, 8.0]]
 
 
 def test_a_new_activation_forgets_what_is_being_inferred():
-    bench = LateBench("rtc", policy=LatePolicy(spread=1.0), delays=[0, 10**6])
+    bench = LateBench("rtc", policy=LatePolicy(spread=1.0), delays=[0, 10**6], execution_horizon=4)
     first = values(bench.run(3))
     bench.run(4)
     assert bench.jobs

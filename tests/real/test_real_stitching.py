@@ -148,7 +148,7 @@ def test_inference_begins_as_often_as_is_asked(mode):
     assert [asked for _, asked, _ in joined] == list(range(0, 10, every))
     stitcher = Stitcher(Execution(execution=mode), LatePolicy())
     _, joined = played(stitcher, [0], np.random.default_rng(0), steps=10)
-    assert [asked for _, asked, _ in joined] == list(range(0, 10, 1 if mode == "ensembling" else N_ACTION_STEPS))
+    assert [asked for _, asked, _ in joined] == list(range(0, 10, 1 if mode == "ensembling" else N_ACTION_STEPS // 2))
 
 
 def test_the_expected_delay_is_the_longest_of_the_last_ones():
@@ -159,6 +159,24 @@ def test_the_expected_delay_is_the_longest_of_the_last_ones():
         stitcher.ask(step)
         stitcher.put(np.zeros((HORIZON, DIM), np.float32), step + delay)
     assert expected == [0, 1, 3, 3, 2]
+
+
+def test_an_inference_that_outlasts_the_plan_is_no_measure_of_those_to_come():
+    stitcher = Stitcher(Execution(execution="rtc"), LatePolicy())
+    expected = []
+    for step, delay in ((0, 2), (4, 1), (8, HORIZON + 3), (8 + HORIZON + 3, 1)):
+        stitcher.ask(step)
+        stitcher.put(np.zeros((HORIZON, DIM), np.float32), step + delay)
+        expected.append(stitcher.delay)
+    assert expected == [2, 2, 2, 2]
+
+
+def test_a_passage_ends_before_the_next_chunk_begins():
+    stitcher = Stitcher(Execution(execution="blending", execution_horizon=1, blending_steps=4), LatePolicy())
+    for step, value in ((0, 0.0), (1, 1.0)):
+        stitcher.ask(step)
+        stitcher.put(np.full((HORIZON, DIM), value, np.float32), step)
+    np.testing.assert_allclose(stitcher.actions(1)[:2, 0], (0.5, 1.0))
     stitcher.reset()
     assert stitcher.delay == 0
     assert not len(stitcher.actions(0))

@@ -159,8 +159,21 @@ def test_dropped_ticks_use_up_their_actions(bundle):
         for tick in ticks:
             answer = server.handle([REQUEST.pack(OBSERVE, 1, tick) + data])
         lengths.append((len(answer) - struct.calcsize("<qqd")) // 20)
-    # chunks of 4 with 2 executed: ticks 1 and 3 are second in their chunk
-    assert lengths == [3, 3]
+    # chunks of 4 with 2 executed: tick 1 is second in its chunk, tick 3 begins one, of what is seen then
+    assert lengths == [3, 4]
+
+
+@pytest.mark.parametrize("ticks", [(0, 5, 13), (0, 1, 2, 9)])
+def test_nothing_is_inferred_for_ticks_that_were_dropped(bundle, ticks):
+    data = pack(bundle.schema, observation(bundle.schema))
+    server, inferred = Server(bundle), []
+    predict = server.policy.predict_chunk
+    server.policy.predict_chunk = lambda *args, **more: inferred.append(server.tick) or predict(*args, **more)
+    server.handle([REQUEST.pack(RESET, 1, 0)])
+    for tick in ticks:
+        before = len(inferred)
+        server.handle([REQUEST.pack(OBSERVE, 1, tick) + data])
+        assert len(inferred) - before <= 1
 
 
 def test_a_watched_observation_is_history_and_a_replanned_one_begins_a_chunk(bundle):
