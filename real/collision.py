@@ -23,6 +23,7 @@ Array = NDArray[np.float64]
 Near = dict[tuple[int, int], float]  # distance in m of each pair of geoms within its margin
 TINY = 1e-6  # m
 SLACK = 0.005  # m by which contacts may seem further apart than the geoms are: more than was ever seen
+TABLE = "table"  # geom of `robolearn.sim.collision`
 AGREE = 1e-3  # m between the joints of model and robot
 POSES = 8  # in which they are compared
 UNCHECKED = "set collision_check=false to do without the check"
@@ -63,6 +64,8 @@ class CollisionCheck:
         except ValueError as error:
             raise UserError(f"MuJoCo does not take the collision model: {error}; export the bundle again") from error
         self._allowed = {self._pair(text) for text in safety.allowed_contacts}
+        if safety.fingers_touch_table:
+            self._allowed |= self._fingers_and_table(robot)
         self._require_same(robot)
         self._near: Near = {}
 
@@ -84,7 +87,8 @@ class CollisionCheck:
             for pair, distance in places.items():
                 if distance < self._near.get(pair, np.inf) - TINY:
                     return f"{self._names(pair)} would come within {max(distance, 0.0) * 1e3:.0f} mm of each other"
-        self._near = near
+        # never less than it was: many small steps would add up
+        self._near = {pair: max(distance, self._near.get(pair, distance)) for pair, distance in near.items()}
         return ""
 
     def near(self, position: Array) -> Near:
@@ -119,11 +123,6 @@ class CollisionCheck:
         spec = self._mujoco.MjSpec.from_string(text)
         for geom in spec.geoms:  # of two geoms they add up
             geom.gap = (max(self._safety.collision_margin, self._safety.table_margin) + SLACK) / 2
-        if self._safety.fingers_touch_table:
-            for name in robot.gripper_joints:
-                joint = spec.joint(name)
-                if joint is not None:
-                    spec.add_exclude(bodyname1=joint.parent.name, bodyname2="world")
         self._model = spec.compile()
         self._data = self._mujoco.MjData(self._model)
         self._standing: NDArray[np.bool_] = self._model.geom_bodyid == 0
@@ -136,6 +135,16 @@ class CollisionCheck:
             raise UserError(f"the collision model has the joints {', '.join(joints)}, the robot {', '.join(wanted)}")
         self._joints = [joints[name] for name in wanted]
         self._at = self._model.jnt_qposadr[self._joints]
+
+    def _fingers_and_table(self, robot: RobotSpec) -> set[tuple[int, int]]:
+        """Pairs of each finger's geoms and the geom `table`; other things that stand there are none of it."""
+        model, kind = self._model, self._mujoco.mjtObj.mjOBJ_GEOM
+        table = self._mujoco.mj_name2id(model, kind, TABLE)
+        if table < 0:
+            return set()
+        bodies = {model.jnt_bodyid[model.joint(name).id] for name in robot.gripper_joints}
+        fingers = np.flatnonzero(np.isin(model.geom_bodyid, list(bodies))).tolist()
+        return {(min(finger, table), max(finger, table)) for finger in fingers}
 
     def _box_pairs(self) -> NDArray[np.int64]:
         """Pairs of boxes [n, 2] in bodies that may meet."""

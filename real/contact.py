@@ -34,6 +34,7 @@ class Feeling:
         """Watch values [n] called `names` with `limits` [n] >= 0 in `unit`."""
         self._what, self._unit, self._names, self._limits = what, unit, tuple(names), limits
         self._since: float | None = None  # beyond a limit
+        self._seen = -np.inf  # the last sample's time
 
     def alarm(self, sample: tuple[Array, float] | None, now: float, *, duration: float) -> str:
         """Why the arm must stop at `now`, after `duration` s beyond the limits; "" if it need not.
@@ -48,7 +49,9 @@ class Feeling:
             self._since = None
             return ""
         made = now - age
-        self._since = made if self._since is None else self._since
+        if self._since is None or made - self._seen > MISSING:  # nobody looked in between
+            self._since = made
+        self._seen = made
         if made - self._since < duration:
             return ""
         worst = int(np.flatnonzero(beyond)[0])

@@ -57,7 +57,10 @@ class ControlLoop:
 
     def _come_to_rest(self) -> None:
         """Brake after a failure, if commands can still be sent."""
-        self.controller.fail("the control loop failed")
+        try:
+            self.controller.fail("the control loop failed")
+        except Exception:  # of who is told; the state has changed by then
+            log.exception("the failure could not be told")
         deadline = time.monotonic()
         try:
             while self.controller.moving:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from math import isfinite
+from math import inf, isfinite
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,7 +31,7 @@ from robolearn.real.observer import LoopObserver, Unobserved
 from robolearn.real.requests import Requests, settle
 from robolearn.real.safety import Limits, SafetyFilter
 from robolearn.real.settings import Settings
-from robolearn.real.starting import eased, first_command, moved, next_command, refusal
+from robolearn.real.starting import SETTLING, eased, first_command, moved, next_command, not_finite, refusal
 from robolearn.real.state_machine import Event, State, StateMachine
 from robolearn.real.statistics import LoopStatistics
 from robolearn.real.watchdog import Alarm, Watchdog
@@ -99,7 +99,8 @@ class Controller:
         self._stopping: list[Future[str]] = []
         self._step: ControlStep | None = None
         self._led = False  # by a person, in the last control step
-        self._last: Array | None = None  # command that was sent
+        self._last: Array | None = None  # command that was sent, and when
+        self._sent = -inf
         self._epoch = 0
         self._begin = 0.0
         self._moving = False
@@ -123,7 +124,8 @@ class Controller:
         return self._requests.put(event, reason)
 
     def fail(self, reason: str) -> None:
-        """Leave it to `brake` to bring the arm to rest, after a failure of `period`."""
+        """Leave it to `brake` to bring the arm to rest, after a failure of `period`; nobody else is told any more."""
+        self._observer = Unobserved()
         self.machine.handle(Event.FAULT, reason)
 
     def brake(self) -> None:
@@ -182,11 +184,14 @@ class Controller:
         if not self._inference.alive:
             return "the inference process has ended: restart the node"
         measured = self._measured(self._read()[0])
+        if self._last is not None and not self._settled and moved(measured, self._last, self._names):
+            return "the arm is still on its way to its last command: wait a moment"
         if reason := refusal(measured, self._range, self._names) or self._watchdog.alarm(now):
             return reason
         if self.safety.collisions is not None and (reason := self.safety.collisions.touching(measured)):
             return reason
-        self.safety.reset(first_command(measured, self._last))
+        self.safety.reset(first_command(measured, self._last, settled=self._settled))
+        self.safety.count_anew()
         self.statistics, self._led = self._new_statistics(), False
         self.machine.handle(Event.START, "started")
         self._engage(now)
@@ -222,6 +227,8 @@ class Controller:
             reason = f"the control loop stood still for {gap:.2f} s"
             if gap > self.settings.chunk_timeout:
                 self.machine.handle(Event.FAULT, reason)
+                self._moving = False  # the arm may have been moved since: a command would set it back
+                self._confirm_stop()
             else:  # as long as inference may be late
                 self._hold(reason)
         news = self._watchdog.check(now, self.machine.state, moving=self._moving)
@@ -243,10 +250,12 @@ class Controller:
 
     def _resume(self, now: float, reason: str) -> None:
         measured, last = self._measured(self._read()[0]), self.safety.position
-        if displaced := moved(measured, last, self._names):
-            self.machine.handle(Event.FAULT, displaced)
-            return
-        self.safety.reset(next_command(measured, last))
+        lost = not_finite(measured, self._names)
+        if reason := lost or moved(measured, last, self._names):
+            if lost or self._settled:
+                self.machine.handle(Event.FAULT, reason)
+            return  # else the arm is still on its way to its last command
+        self.safety.reset(next_command(measured, last, settled=self._settled))
         self.machine.handle(Event.FRESH, reason)
         self._engage(now)
 
@@ -312,7 +321,8 @@ class Controller:
 
     def _aim(self, step: ControlStep, action: NDArray[np.float32], chunk: int) -> None:
         goal = self._space.command(step.start, step.measured, action.astype(np.float64))
-        if not np.isfinite(goal).all():
+        # within its bounds, so an infinite action has a finite goal
+        if not (np.isfinite(action).all() and np.isfinite(goal).all()):
             self.machine.handle(Event.FAULT, "the policy gave an action that is not finite")
             return
         step.goal = eased(step.start, goal, elapsed=step.begin - self._begin, ramp=self.settings.ramp)
@@ -357,5 +367,10 @@ class Controller:
 
     def _send(self, position: Array) -> None:
         self._robot.write(position)
+        self._last, self._sent = position, self._clock()
         self._observer.commanded(position)
-        self._last = position
+
+    @property
+    def _settled(self) -> bool:
+        """Whether the last command was long enough ago for the arm to be there, if it can."""
+        return self._clock() - self._sent > SETTLING

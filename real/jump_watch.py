@@ -7,8 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from robolearn.real.fleeting import Fleeting
+
 Array = NDArray[np.float64]
-RECENT = 0.1  # s after which a jump is past: an arm at rest may be set up anew
 FASTER = 2.0  # times its limit that a joint may be measured to move: drivers' times are not exact
 
 
@@ -19,7 +20,7 @@ class JumpWatch:
         """Allow joints of these velocity limits, rad/s, to be `bound` rad further than they can have moved."""
         self._names, self._velocity, self._bound = tuple(names), FASTER * np.array(velocity), bound
         self._last: tuple[Array, float, float] | None = None  # position, stamp, received
-        self._told, self._when = "", 0.0
+        self._news = Fleeting()
 
     @property
     def size(self) -> int:
@@ -37,11 +38,10 @@ class JumpWatch:
             worst = int(beyond.argmax())
             if beyond[worst] > self._bound:
                 change = position[worst] - before[worst]
-                self._told = f"joint '{self._names[worst]}' jumped by {change:+.2f} rad in {1e3 * elapsed:.0f} ms"
-                self._when = received
+                told = f"joint '{self._names[worst]}' jumped by {change:+.2f} rad in {1e3 * elapsed:.0f} ms"
+                self._news.tell(told, received)
         self._last = position, stamp, received
 
     def alarm(self, now: float) -> str:
-        """What happened since the last call and just before `now`, monotonic, s; "" if nothing."""
-        told, self._told = self._told, ""
-        return told if now - self._when <= RECENT else ""
+        """See `Fleeting.take`."""
+        return self._news.take(now)

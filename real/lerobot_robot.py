@@ -215,7 +215,7 @@ class LeRobotArm:
         if not np.isfinite(position).all():
             raise ValueError("a motor's position is not a finite number")
         if (jumps := self._jumps) is not None:
-            jumps.take(position[:-1], stamp=0.0, received=begun)
+            jumps.take(position[:-1], stamp=begun, received=time.monotonic())
         observation: dict[str, NDArray[Any]] = {STATE: proprioception(self._robot, position[:-1], position[-1])}
         for key, camera in self._cameras.items():
             picture = np.asarray(given[camera])

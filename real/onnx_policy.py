@@ -138,7 +138,7 @@ class OnnxPolicy:
         }
 
     def _physical(self, chunks: Array) -> Array:
-        return self._action.inverse(chunks[..., self._past :, :]).clip(self._low, self._high)
+        return _clipped(self._action.inverse(chunks[..., self._past :, :]), self._low, self._high)
 
     def _encode(self, observation: Observation) -> Array:
         channels = dict(observation) if self._normalizer is None else self._normalizer.observation(observation)
@@ -174,10 +174,15 @@ class OneGraphPolicy:
             batch = len(channels[self.schema.observation_keys[0]])
             drawn = self._rng.standard_normal((batch, *self.noise_shape), np.float32) if noise is None else noise
             channels[NOISE] = drawn
-        values = run_graph(self._graph, channels, self._read).clip(self._low, self._high)
+        values = _clipped(run_graph(self._graph, channels, self._read), self._low, self._high)
         if n_samples > 1:
             values = values.reshape(-1, n_samples, *values.shape[1:])
         return ActionChunk(values=values, t0=0.0, dt=1.0 / self.schema.fps)
+
+
+def _clipped(values: Array, low: Array, high: Array) -> Array:
+    """Within the action's bounds; what is infinite is no number there, for it is as wrong as that."""
+    return np.where(np.isfinite(values), values, np.nan).clip(low, high)
 
 
 def run_graph(graph: onnxruntime.InferenceSession, channels: Observation, keys: tuple[str, ...]) -> Array:

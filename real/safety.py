@@ -95,6 +95,10 @@ class SafetyFilter:
         self._rest: Array = np.zeros(n)
         self._target: Array = np.zeros(n)
 
+    def count_anew(self) -> None:
+        """Begin to count what is rejected, refused and limited."""
+        self.rejected = self.refused = self.limited = 0
+
     @property
     def position(self) -> Array:
         """The last command [n]."""

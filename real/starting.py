@@ -14,6 +14,7 @@ OUTSIDE = 0.05  # rad that a measured joint may be outside its limits at the sta
 OUTSIDE_WIDTH = 0.01  # m, likewise
 NEAR = 0.02  # rad that an arm sags below its command or lags behind it
 NEAR_WIDTH = 0.005  # m, likewise
+SETTLING = 1.0  # s after the last command in which an arm that lags may still be on its way there
 DISPLACED = 0.15  # rad between command and arm after a hold: somebody moved it, do not go on by itself
 
 
@@ -46,13 +47,14 @@ def not_finite(measured: Array, names: Sequence[str]) -> str:
     return ""
 
 
-def first_command(measured: Array, last: Array | None) -> Array:
+def first_command(measured: Array, last: Array | None, *, settled: bool) -> Array:
     """Where commands begin [n_joints + 1]: the last one where the arm still is there, else the measured pose.
 
-    A measured pose sags and lags, so that beginning there would set an arm back that nobody has moved. All joints
-    count together: an arm that is elsewhere has nothing to do with its last command.
+    A measured pose sags and lags, so that beginning there would set an arm back that nobody has moved; one that has
+    not `settled` may lag by much. All joints count together: an arm that is elsewhere has nothing to do with its last
+    command.
     """
-    if last is None or (np.abs(measured - last)[:-1] > NEAR).any():
+    if last is None or (np.abs(measured - last)[:-1] > (NEAR if settled else DISPLACED)).any():
         return measured.copy()
     command = last.copy()
     if abs(measured[-1] - last[-1]) > NEAR_WIDTH:  # somebody may have opened it
@@ -72,8 +74,8 @@ def eased(start: Array, goal: Array, *, elapsed: float, ramp: float) -> Array:
     return start + share**2 * (3.0 - 2.0 * share) * (goal - start)
 
 
-def next_command(measured: Array, last: Array) -> Array:
+def next_command(measured: Array, last: Array, *, settled: bool) -> Array:
     """Where commands go on after a hold, likewise; the gripper keeps its set-point, and with it what it holds."""
-    command = first_command(measured, last)
+    command = first_command(measured, last, settled=settled)
     command[-1] = last[-1]
     return command

@@ -56,7 +56,8 @@ class Watchdog:
 
     def alarm(self, now: float) -> str:
         """The first alarm's reason at `now`; "" if there is none."""
-        return next(filter(None, (alarm(now) for alarm in self._alarms)), "")
+        reasons = [alarm(now) for alarm in self._alarms]  # all of them, so that none is told at another time
+        return next(filter(None, reasons), "")
 
     def check(self, now: float, state: State, *, moving: bool) -> tuple[Event, str] | None:
         """What robot and inference give reason for in this state, and the reason."""
