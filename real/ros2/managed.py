@@ -18,7 +18,9 @@ from collections.abc import Callable, Mapping
 from typing import Any, cast
 
 import rclpy
+from lifecycle_msgs.srv import ChangeState
 from rclpy.executors import SingleThreadedExecutor
+from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
@@ -36,6 +38,7 @@ FAILURE = TransitionCallbackReturn.FAILURE
 ERROR = TransitionCallbackReturn.ERROR
 PRIORITY = control_loop.PRIORITY - 10  # of SCHED_FIFO, for callbacks and DDS threads
 LINGER = 0.5  # s after a shutdown for its answer to reach who asked for it
+RCLError = rclpy_implementation.RCLError
 UNCONFIGURED = "it is not configured: call ~/change_state"
 
 
@@ -59,6 +62,7 @@ class ManagedNode(LifecycleNode):
         self.active = self.finalized = False
         self.refusal = ""
         self.failure: Exception | None = None
+        self._change, self._service_change_state.callback = self._service_change_state.callback, self._on_change
 
     def activate(self) -> str:
         """Make the transition that `~/start` asks for; return why not, "" once the arm is on its way."""
@@ -114,6 +118,15 @@ class ManagedNode(LifecycleNode):
         """End loop and inference after an error, so that the node can be configured again."""
         self.release()
         return SUCCESS
+
+    def _on_change(self, request: ChangeState.Request, response: ChangeState.Response) -> ChangeState.Response:
+        """Answer ~/change_state; Jazzy's rclpy raises where the present state has no such transition."""
+        try:
+            return self._change(request, response)
+        except RCLError as error:
+            self.get_logger().warning(f"a transition was refused: {error}")
+            response.success = False
+            return response
 
     def _configure(self) -> str:
         node = cast(Node, self._scope)

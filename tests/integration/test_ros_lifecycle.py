@@ -133,6 +133,8 @@ def test_a_manager_leads_the_node_through_its_states(bench, tmp_path):
         assert bench.state == State.PRIMARY_STATE_ACTIVE
         assert bench.moves()[0] > 0
         assert "cannot start while active" in bench.press("start")
+        assert not bench.change(Transition.TRANSITION_CONFIGURE)  # there is no such way from here
+        assert bench.state == State.PRIMARY_STATE_ACTIVE
         assert bench.change(Transition.TRANSITION_DEACTIVATE)
         bench.until_rest()
         count = len(bench.sent)
