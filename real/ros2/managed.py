@@ -28,6 +28,7 @@ from rclpy.signals import SignalHandlerOptions
 from robolearn.errors import UserError
 from robolearn.real import control_loop
 from robolearn.real.realtime import use_fifo
+from robolearn.real.ros2.estop import Button
 from robolearn.real.ros2.node import PolicyController, declare, make_controller
 from robolearn.real.ros2.observing import EndedError
 from robolearn.real.ros2.policy_controller import NAME
@@ -59,6 +60,7 @@ class ManagedNode(LifecycleNode):
         self.options, self._ended = declare(self, options), ended
         self.controller: PolicyController | None = None
         self._scope = Scope(self)
+        self._button = Button(self)
         self.active = self.finalized = False
         self.refusal = ""
         self.failure: Exception | None = None
@@ -130,7 +132,9 @@ class ManagedNode(LifecycleNode):
 
     def _configure(self) -> str:
         node = cast(Node, self._scope)
-        self.controller = make_controller(node, self.options, context=self.context, ended=self._ended)
+        self.controller = make_controller(
+            node, self.options, context=self.context, ended=self._ended, button=self._button
+        )
         self.get_logger().info(f"ready to run {self.options['bundle']}: call ~/start")
         return ""
 
@@ -162,7 +166,7 @@ class ManagedNode(LifecycleNode):
 
     def release(self) -> None:
         """Bring the arm to rest and end what configuring began, whatever the state."""
-        self.active = False
+        self.active, self._button.on_press = False, None
         if self.controller is not None:
             self.controller.close()
             self.controller = None

@@ -17,8 +17,8 @@ DEPTH = 100  # messages of a topic that may wait
 
 
 def topics_of(node: Any) -> tuple[tuple[str, str], ...]:
-    """Topics that a node subscribes to, each with the name of its messages' type."""
-    return tuple((each.topic_name, _kind(each.msg_type)) for each in node.subscriptions)
+    """Topics that a node subscribes to, each once, with the name of its messages' type."""
+    return tuple(dict.fromkeys((each.topic_name, _kind(each.msg_type)) for each in node.subscriptions))
 
 
 def _kind(message: type) -> str:

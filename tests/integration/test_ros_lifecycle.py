@@ -208,6 +208,20 @@ def test_a_loop_that_failed_leads_through_error_processing_to_unconfigured(manag
     assert managed.trigger_configure() == TransitionCallbackReturn.SUCCESS  # again
 
 
+def test_an_emergency_stop_outlives_the_loop_that_failed(managed, monkeypatch):
+    buttons = []
+    monkeypatch.setattr(
+        "robolearn.real.ros2.managed.make_controller", lambda *_, button, **__: buttons.append(button) or Controller()
+    )
+    managed.trigger_configure()
+    buttons[0].latched, buttons[0].on_press = "pressed", list
+    managed.controller.loop.running = False
+    managed.abort()
+    assert buttons[0].on_press is None  # nobody is there to obey
+    managed.trigger_configure()
+    assert buttons[1].latched == "pressed"
+
+
 def test_an_arm_that_does_not_come_to_rest_stays_active(managed):
     managed.trigger_configure()
     managed.trigger_activate()
