@@ -52,7 +52,9 @@ def observe(
         offer = _described(Path(description))
     else:
         # a node of its own, for who asks may be in a callback, where nothing can be received
-        node = rclpy.create_node(OBSERVER, context=context)
+        # and a name of its own, for a launch file names every node of the process as the control node
+        own = ["--ros-args", "-r", f"__node:={OBSERVER}"]
+        node = rclpy.create_node(OBSERVER, context=context, cli_args=own, start_parameter_services=False)
         executor = SingleThreadedExecutor(context=context)
         executor.add_node(node)
         try:

@@ -35,8 +35,10 @@ def listen(put: Put, *, topics: Sequence[tuple[str, str]]) -> Callable[[], None]
     from rclpy.signals import SignalHandlerOptions
 
     context = Context()
-    rclpy.init(context=context, signal_handler_options=SignalHandlerOptions.NO)
-    node = rclpy.create_node(NAME, context=context)
+    # no arguments: those of a launch file, which this process has too, would give it the control node's name, and
+    # remap topics that are what they are remapped to already
+    rclpy.init(context=context, args=[], signal_handler_options=SignalHandlerOptions.NO)
+    node = rclpy.create_node(NAME, context=context, start_parameter_services=False)
     quality = QoSProfile(depth=DEPTH, reliability=ReliabilityPolicy.BEST_EFFORT)  # fits any publisher's
     for topic, kind in topics:
         package, _, name = kind.split("/")
