@@ -18,6 +18,7 @@ from robolearn.errors import UserError
 from robolearn.proprioception import objects_of
 from robolearn.real.bundle import Bundle
 from robolearn.real.offer import POSES, cameras_of, offered_schema, pose_topic
+from robolearn.real.ros2.availability import RANGE, discovery_range
 from robolearn.real.ros2.robot_io import NEWEST
 from robolearn.real.ros2.wiring import Wiring
 from robolearn.schema import Schema
@@ -96,7 +97,10 @@ class _Observation:
         while not self._seen[states] and not self._ended.is_set():
             self._executor.spin_once(timeout_sec=0.1)
             if time.monotonic() > limit:
-                raise UserError(f"nobody publishes {states}: start the arm's driver in the same ROS domain")
+                raise UserError(
+                    f"nobody publishes {states} in ROS domain {self._node.context.get_domain_id()} within "
+                    f"{RANGE}={discovery_range()}: start the arm's driver there"
+                )
         poses = objects_of(bundle.schema[POSES]) if POSES in bundle.schema.features else ()
         objects = {name: pose_topic(name) for name in poses}
         cameras = {name: wiring.camera_topic(name) for name in cameras_of(bundle.schema)}

@@ -22,6 +22,7 @@ from robolearn.real.ros2 import observing, recording
 from robolearn.real.ros2.episodes import Session
 from robolearn.real.ros2.node import declare
 from robolearn.real.ros2.policy_controller import OPTIONS
+from robolearn.real.ros2.wiring import Wiring
 from robolearn.real.settings import Settings
 
 pytestmark = [pytest.mark.ros, pytest.mark.alone]
@@ -102,6 +103,16 @@ def test_the_observer_of_a_launched_node_has_a_name_of_its_own_and_sees_what_is_
     with pytest.raises(observing.EndedError):
         observing.observe(None, None, description="", wait=0.0, context=context, ended=ended)
     assert seen == [(observing.OBSERVER, "/others", False)]
+    context.shutdown()
+
+
+def test_where_nobody_publishes_it_is_said_where_that_is(domain):
+    context = Context()
+    rclpy.init(context=context, domain_id=domain)
+    where = f"nobody publishes /joint_states in ROS domain {domain} within ROS_AUTOMATIC_DISCOVERY_RANGE=LOCALHOST"
+    wiring, ended = Wiring.parse(DEFAULTS), threading.Event()
+    with pytest.raises(UserError, match=where):
+        observing.observe(None, wiring, description="", wait=0.1, context=context, ended=ended)
     context.shutdown()
 
 

@@ -36,6 +36,19 @@ def test_missing_ros_says_what_to_do(monkeypatch, damaged, message):
         availability.require_rclpy()
 
 
+def test_only_what_simulates_keeps_to_this_machine(monkeypatch):
+    monkeypatch.setattr(availability, "MODULES", ())
+    monkeypatch.setenv(availability.RANGE, "")  # so that it is put back
+    monkeypatch.delenv(availability.RANGE)
+    availability.require_rclpy()
+    assert availability.discovery_range() == "SUBNET"
+    availability.keep_to_this_machine()
+    assert availability.discovery_range() == "LOCALHOST"
+    monkeypatch.setenv(availability.RANGE, "SUBNET")
+    availability.keep_to_this_machine()
+    assert availability.discovery_range() == "SUBNET"
+
+
 def test_a_wheel_without_its_files_is_damaged(tmp_path, monkeypatch):
     for package in ("sound", "broken"):
         record = tmp_path / f"ros_{package}-1.dist-info"
