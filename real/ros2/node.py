@@ -86,20 +86,27 @@ class PolicyController:
             if self._recorder is not None:
                 undo.callback(self._recorder.close)
             self.worker.start()
+            undo.callback(self.worker.close)
+            self.controller = Controller(
+                schema=bundle.schema,
+                action_space=bundle.action_space,
+                robot=robot,
+                inference=Led(self.worker, Person(takeover, bundle.schema.action), bundle.schema),
+                settings=settings,
+                safety=safety,
+                collisions=collisions,
+                alarms=alarms,
+                at_once=True,
+                observer=self._recorder,
+            )
+            self.loop = ControlLoop(self.controller)
+            self._offer(button)
+            self.loop.start()
             undo.pop_all()
-        self.controller = Controller(
-            schema=bundle.schema,
-            action_space=bundle.action_space,
-            robot=robot,
-            inference=Led(self.worker, Person(takeover, bundle.schema.action), bundle.schema),
-            settings=settings,
-            safety=safety,
-            collisions=collisions,
-            alarms=alarms,
-            at_once=True,
-            observer=self._recorder,
-        )
-        self.loop = ControlLoop(self.controller)
+
+    def _offer(self, button: Button) -> None:
+        """Offer services and diagnostics, and watch for rivals."""
+        node = self._node
         self._diagnostics = node.create_publisher(DiagnosticArray, "/diagnostics", 10)
         node.create_service(Trigger, "~/start", self._on_start)
         node.create_service(Trigger, "~/stop", self._on_stop)
@@ -111,8 +118,7 @@ class PolicyController:
             button=button,
         )
         node.create_timer(1.0, self._diagnose)
-        robot.watch_rivals(lambda: self.controller.request(Event.FAULT, RIVAL))
-        self.loop.start()
+        self._robot.watch_rivals(lambda: self.controller.request(Event.FAULT, RIVAL))
 
     @property
     def condition(self) -> str:
