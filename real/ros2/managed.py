@@ -121,6 +121,11 @@ class ManagedNode(LifecycleNode):
         self.release()
         return SUCCESS
 
+    def destroy_node(self) -> None:
+        """End the lifecycle's state machine too: it holds on to the node, and rclpy leaves it to the collector."""
+        super().destroy_node()
+        self._state_machine.destroy_when_not_in_use()
+
     def _on_change(self, request: ChangeState.Request, response: ChangeState.Response) -> ChangeState.Response:
         """Answer ~/change_state; Jazzy's rclpy raises where the present state has no such transition."""
         try:
