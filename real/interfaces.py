@@ -26,7 +26,7 @@ class Inference(Protocol):
         """Begin an activation."""
 
     def ask(self, tick: int, observation: Observation) -> bool:
-        """Hand over the observation of a tick."""
+        """Hand over the observation of a tick; return whether it was taken."""
 
     def poll(self) -> Answer | None:
         """Newest answer since the last call."""
@@ -36,7 +36,7 @@ class PolicyInference(Inference, Protocol):
     """Inference that can stand back while a person leads."""
 
     def ask(self, tick: int, observation: Observation, *, replan: bool = False) -> bool:
-        """Hand over the observation of a tick; with `replan` the policy plans anew from it."""
+        """Hand over the observation of a tick; with `replan` the policy plans anew from it, if it was taken."""
 
     def watch(self, tick: int, observation: Observation) -> bool:
         """Hand over an observation for the policy's history only."""

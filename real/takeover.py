@@ -66,6 +66,7 @@ class Led:
         self._epoch, self._tick = 0, -1
         self._width: float | None = None  # that the gripper was sent last
         self._leads = self._answered = False
+        self._replan = False  # whether the policy must still be told to plan anew
 
     @property
     def alive(self) -> bool:
@@ -75,7 +76,7 @@ class Led:
     def reset(self, *, epoch: int, seed: int) -> None:
         """Begin an activation."""
         self._epoch, self._tick, self._width = epoch, -1, None
-        self._leads = self._answered = False
+        self._leads = self._answered = self._replan = False
         self._policy.reset(epoch=epoch, seed=seed)
 
     def ask(self, tick: int, observation: Observation) -> bool:
@@ -83,10 +84,13 @@ class Led:
         self._tick, self._answered = tick, False
         if self._width is None:
             self._width = float(observation["observation.state"][self._width_at])
-        led, self._leads = self._leads, self._action() is not None
+        self._replan |= self._leads
+        self._leads = self._action() is not None
         if self._leads:
             return self._policy.watch(tick, observation)
-        return self._policy.ask(tick, observation, replan=led)
+        asked = self._policy.ask(tick, observation, replan=self._replan)
+        self._replan &= not asked  # with too much unanswered nobody has heard it
+        return asked
 
     def poll(self) -> Answer | None:
         """The person's action for the present control step, once, else what the policy answered."""

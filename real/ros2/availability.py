@@ -19,6 +19,7 @@ MODULES = (
     "std_srvs.srv",
     "trajectory_msgs.msg",
 )
+RANGE = "ROS_AUTOMATIC_DISCOVERY_RANGE"
 ABSENT = (
     "ROS 2's Python client (rclpy) is not installed: run with `uv run` (it installs the extra `ros`, x86-64 only), "
     "or source a ROS 2 Jazzy installation: `source /opt/ros/jazzy/setup.bash`"
@@ -31,8 +32,6 @@ def require_rclpy() -> None:
     Raises:
         UserError: with the command that mends it.
     """
-    # FastDDS would otherwise look for partners in the whole network
-    os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
     try:
         for module in MODULES:
             importlib.import_module(module)
@@ -43,6 +42,19 @@ def require_rclpy() -> None:
             "the ROS 2 packages are damaged, as `uv sync` without --inexact leaves them (they carry a second record of "
             "themselves, which it removes together with the files): run `uv sync --inexact --reinstall`"
         ) from error
+
+
+def keep_to_this_machine() -> None:
+    """Let nodes that this process and its children make look for partners on this machine alone: for simulations.
+
+    What the environment says counts more.
+    """
+    os.environ.setdefault(RANGE, "LOCALHOST")
+
+
+def discovery_range() -> str:
+    """Where this process's nodes look for partners; ROS 2's own default where the environment says nothing."""
+    return os.environ.get(RANGE) or "SUBNET"
 
 
 def split_arguments(arguments: list[str]) -> tuple[list[str], list[str]]:

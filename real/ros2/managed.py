@@ -18,7 +18,9 @@ from collections.abc import Callable, Mapping
 from typing import Any, cast
 
 import rclpy
+from lifecycle_msgs.srv import ChangeState
 from rclpy.executors import SingleThreadedExecutor
+from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
@@ -26,6 +28,7 @@ from rclpy.signals import SignalHandlerOptions
 from robolearn.errors import UserError
 from robolearn.real import control_loop
 from robolearn.real.realtime import use_fifo
+from robolearn.real.ros2.estop import Button
 from robolearn.real.ros2.node import PolicyController, declare, make_controller
 from robolearn.real.ros2.observing import EndedError
 from robolearn.real.ros2.policy_controller import NAME
@@ -36,6 +39,7 @@ FAILURE = TransitionCallbackReturn.FAILURE
 ERROR = TransitionCallbackReturn.ERROR
 PRIORITY = control_loop.PRIORITY - 10  # of SCHED_FIFO, for callbacks and DDS threads
 LINGER = 0.5  # s after a shutdown for its answer to reach who asked for it
+RCLError = rclpy_implementation.RCLError
 UNCONFIGURED = "it is not configured: call ~/change_state"
 
 
@@ -56,9 +60,11 @@ class ManagedNode(LifecycleNode):
         self.options, self._ended = declare(self, options), ended
         self.controller: PolicyController | None = None
         self._scope = Scope(self)
+        self._button = Button(self)
         self.active = self.finalized = False
         self.refusal = ""
         self.failure: Exception | None = None
+        self._change, self._service_change_state.callback = self._service_change_state.callback, self._on_change
 
     def activate(self) -> str:
         """Make the transition that `~/start` asks for; return why not, "" once the arm is on its way."""
@@ -115,9 +121,25 @@ class ManagedNode(LifecycleNode):
         self.release()
         return SUCCESS
 
+    def destroy_node(self) -> None:
+        """End the lifecycle's state machine too: it holds on to the node, and rclpy leaves it to the collector."""
+        super().destroy_node()
+        self._state_machine.destroy_when_not_in_use()
+
+    def _on_change(self, request: ChangeState.Request, response: ChangeState.Response) -> ChangeState.Response:
+        """Answer ~/change_state; Jazzy's rclpy raises where the present state has no such transition."""
+        try:
+            return self._change(request, response)
+        except RCLError as error:
+            self.get_logger().warning(f"a transition was refused: {error}")
+            response.success = False
+            return response
+
     def _configure(self) -> str:
         node = cast(Node, self._scope)
-        self.controller = make_controller(node, self.options, context=self.context, ended=self._ended)
+        self.controller = make_controller(
+            node, self.options, context=self.context, ended=self._ended, button=self._button
+        )
         self.get_logger().info(f"ready to run {self.options['bundle']}: call ~/start")
         return ""
 
@@ -149,7 +171,7 @@ class ManagedNode(LifecycleNode):
 
     def release(self) -> None:
         """Bring the arm to rest and end what configuring began, whatever the state."""
-        self.active = False
+        self.active, self._button.on_press = False, None
         if self.controller is not None:
             self.controller.close()
             self.controller = None

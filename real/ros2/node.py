@@ -33,7 +33,7 @@ from robolearn.real.record_settings import RecordSettings
 from robolearn.real.recorder import Recorder
 from robolearn.real.recording import About
 from robolearn.real.requests import outcome
-from robolearn.real.ros2.estop import EmergencyStop
+from robolearn.real.ros2.estop import Button, EmergencyStop
 from robolearn.real.ros2.observing import observe
 from robolearn.real.ros2.people import Takeover, hear_verdicts
 from robolearn.real.ros2.policy_controller import NAME, OPTIONS
@@ -62,7 +62,9 @@ LEVELS = {State.HOLD: DiagnosticStatus.WARN, State.FAULT: DiagnosticStatus.ERROR
 class PolicyController:
     """Joins the robot's topics, the inference process and the control loop."""
 
-    def __init__(self, node: Node, *, bundle: Bundle, robot: RosRobot, options: Mapping[str, Any]) -> None:
+    def __init__(
+        self, node: Node, *, bundle: Bundle, robot: RosRobot, options: Mapping[str, Any], button: Button
+    ) -> None:
         """Start inference and loop; the arm moves only after `start`. `node` is a `robolearn.real.ros2.managed` one.
 
         Raises:
@@ -84,20 +86,27 @@ class PolicyController:
             if self._recorder is not None:
                 undo.callback(self._recorder.close)
             self.worker.start()
+            undo.callback(self.worker.close)
+            self.controller = Controller(
+                schema=bundle.schema,
+                action_space=bundle.action_space,
+                robot=robot,
+                inference=Led(self.worker, Person(takeover, bundle.schema.action), bundle.schema),
+                settings=settings,
+                safety=safety,
+                collisions=collisions,
+                alarms=alarms,
+                at_once=True,
+                observer=self._recorder,
+            )
+            self.loop = ControlLoop(self.controller)
+            self._offer(button)
+            self.loop.start()
             undo.pop_all()
-        self.controller = Controller(
-            schema=bundle.schema,
-            action_space=bundle.action_space,
-            robot=robot,
-            inference=Led(self.worker, Person(takeover, bundle.schema.action), bundle.schema),
-            settings=settings,
-            safety=safety,
-            collisions=collisions,
-            alarms=alarms,
-            at_once=True,
-            observer=self._recorder,
-        )
-        self.loop = ControlLoop(self.controller)
+
+    def _offer(self, button: Button) -> None:
+        """Offer services and diagnostics, and watch for rivals."""
+        node = self._node
         self._diagnostics = node.create_publisher(DiagnosticArray, "/diagnostics", 10)
         node.create_service(Trigger, "~/start", self._on_start)
         node.create_service(Trigger, "~/stop", self._on_stop)
@@ -106,10 +115,10 @@ class PolicyController:
             press=lambda reason: self.controller.request(Event.ESTOP, reason),
             reset=lambda: self.controller.request(Event.RESET_ESTOP),
             latched=lambda: self.controller.machine.state is State.ESTOP,
+            button=button,
         )
         node.create_timer(1.0, self._diagnose)
-        robot.watch_rivals(lambda: self.controller.request(Event.FAULT, RIVAL))
-        self.loop.start()
+        self._robot.watch_rivals(lambda: self.controller.request(Event.FAULT, RIVAL))
 
     @property
     def condition(self) -> str:
@@ -219,7 +228,7 @@ class PolicyController:
 
 
 def make_controller(
-    node: Node, options: Mapping[str, Any], *, context: Context, ended: threading.Event
+    node: Node, options: Mapping[str, Any], *, context: Context, ended: threading.Event, button: Button
 ) -> PolicyController:
     """Load the bundle, check it against what the robot publishes, and start inference and loop.
 
@@ -238,7 +247,7 @@ def make_controller(
     wait = options["wait"]
     schema = observe(bundle, wiring, description=options["robot"], wait=wait, context=context, ended=ended)
     robot = RosRobot(node, schema=schema, robot=bundle.robot, wiring=wiring, settings=settings)
-    return PolicyController(node, bundle=bundle, robot=robot, options=options)
+    return PolicyController(node, bundle=bundle, robot=robot, options=options, button=button)
 
 
 def settings_of(options: Mapping[str, Any]) -> tuple[Settings, RecordSettings, Joystick | None]:

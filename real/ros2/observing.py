@@ -18,6 +18,7 @@ from robolearn.errors import UserError
 from robolearn.proprioception import objects_of
 from robolearn.real.bundle import Bundle
 from robolearn.real.offer import POSES, cameras_of, offered_schema, pose_topic
+from robolearn.real.ros2.availability import RANGE, discovery_range
 from robolearn.real.ros2.robot_io import NEWEST
 from robolearn.real.ros2.wiring import Wiring
 from robolearn.schema import Schema
@@ -52,7 +53,9 @@ def observe(
         offer = _described(Path(description))
     else:
         # a node of its own, for who asks may be in a callback, where nothing can be received
-        node = rclpy.create_node(OBSERVER, context=context)
+        # and a name of its own, for a launch file names every node of the process as the control node
+        own = ["--ros-args", "-r", f"__node:={OBSERVER}"]
+        node = rclpy.create_node(OBSERVER, context=context, cli_args=own, start_parameter_services=False)
         executor = SingleThreadedExecutor(context=context)
         executor.add_node(node)
         try:
@@ -94,7 +97,10 @@ class _Observation:
         while not self._seen[states] and not self._ended.is_set():
             self._executor.spin_once(timeout_sec=0.1)
             if time.monotonic() > limit:
-                raise UserError(f"nobody publishes {states}: start the arm's driver in the same ROS domain")
+                raise UserError(
+                    f"nobody publishes {states} in ROS domain {self._node.context.get_domain_id()} within "
+                    f"{RANGE}={discovery_range()}: start the arm's driver there"
+                )
         poses = objects_of(bundle.schema[POSES]) if POSES in bundle.schema.features else ()
         objects = {name: pose_topic(name) for name in poses}
         cameras = {name: wiring.camera_topic(name) for name in cameras_of(bundle.schema)}

@@ -26,7 +26,8 @@ from robolearn.real.ros2.wiring import Wiring
 from robolearn.robot import RobotSpec
 
 Array = NDArray[np.float64]
-Build = Callable[..., Any]  # from position and velocity [n_joints] in rad and rad/s to a message without its stamp
+Build = Callable[..., Any]  # from position and velocity [n_joints] in rad and rad/s to a message without a stamp
+SHORTEST = 1e-6  # s between a trajectory's points: its times are whole nanoseconds, and must increase
 RELIABLE = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE)  # position controllers subscribe reliably
 
 
@@ -104,10 +105,13 @@ class Differences:
 
 
 class Motion:
-    """Messages with a stamp, made of position and velocity; the gripper's width goes to a topic of its own."""
+    """Messages made of position and velocity; the gripper's width goes to a topic of its own."""
 
-    def __init__(self, node: Node, kind: Any, build: Build, *, robot: RobotSpec, wiring: Wiring, period: float) -> None:
-        """Advertise messages of a `kind`, which `build` makes."""
+    def __init__(
+        self, node: Node, kind: Any, build: Build, stamped: bool, *, robot: RobotSpec, wiring: Wiring, period: float
+    ) -> None:
+        """Advertise messages of a `kind`, which `build` makes, and which are `stamped` with the time of sending."""
+        self._stamped = stamped
         self._node, self._build = node, partial(build, robot=robot, wiring=wiring, period=period)
         self._velocity = Differences(period)
         self._arm = node.create_publisher(kind, wiring.command_topic, RELIABLE)
@@ -118,7 +122,8 @@ class Motion:
         """See `Writer.send`."""
         joints = position[:-1]
         message = self._build(joints, self._velocity(joints))
-        message.header.stamp = self._node.get_clock().now().to_msg()
+        if self._stamped:
+            message.header.stamp = self._node.get_clock().now().to_msg()
         self._arm.publish(message)
         self._gripper.send(position[-1])
 
@@ -137,10 +142,13 @@ def joint_trajectory(
     controller does not slow down between messages. The second is where it would come to rest from there: each
     message is a whole motion, which the controller can bring to its end by itself if no other follows. All joints
     brake together, none faster than its acceleration limit. At rest there is one point.
+
+    The stamp stays 0, which means from now on: the controller refuses a trajectory that would have ended when it
+    arrives, and one at rest lasts no longer than a period.
     """
     points = [_point(period, position, velocity)]
     if velocity.any():
-        braking = float((np.abs(velocity) / robot.max_acceleration).max())
+        braking = max(SHORTEST, float((np.abs(velocity) / robot.max_acceleration).max()))
         # together some brake longer than they must; who begins outside its limits gets no further out
         lower, upper = np.minimum(robot.lower, position), np.maximum(robot.upper, position)
         rest = np.clip(position + velocity * braking / 2.0, lower, upper)
@@ -158,10 +166,10 @@ def twist(position: Array, velocity: Array, *, robot: RobotSpec, wiring: Wiring,
     return message
 
 
-MOTIONS: dict[str, tuple[Any, Build]] = {
-    "joint_trajectory": (JointTrajectory, joint_trajectory),
-    "joint_state": (JointState, joint_state),
-    "twist": (TwistStamped, twist),
+MOTIONS: dict[str, tuple[Any, Build, bool]] = {
+    "joint_trajectory": (JointTrajectory, joint_trajectory, False),
+    "joint_state": (JointState, joint_state, True),
+    "twist": (TwistStamped, twist, True),
 }
 
 

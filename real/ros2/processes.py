@@ -16,6 +16,8 @@ from robolearn.real.realtime import die_with_parent
 from robolearn.real.ros2.domain import FIRST_PORT, PORTS_PER_DOMAIN
 
 SHARED_MEMORY = Path("/dev/shm")
+PREFIXES = ("fastrtps", "fastdds")  # of FastDDS 2 (Jazzy) and 3 (Kilted)
+SEGMENT = rf"/dev/shm/((?:{'|'.join(PREFIXES)})_\w+)"
 END_TIMEOUT = 5.0  # s that a process may take to end in an orderly way
 
 
@@ -76,15 +78,15 @@ def shared_memory_of(pids: Iterable[int]) -> set[Path]:
     for pid in pids:
         with suppress(OSError):
             maps = Path(f"/proc/{pid}/maps").read_text()
-            found |= {SHARED_MEMORY / name for name in re.findall(r"/dev/shm/(fastrtps_\w+)", maps)}
+            found |= {SHARED_MEMORY / name for name in re.findall(SEGMENT, maps)}
     return found
 
 
 def sweep(segments: Iterable[Path], *, domain: int) -> list[Path]:
     """Remove what ended processes left of these segments and of their domain's ports; return what was removed."""
     first = FIRST_PORT + PORTS_PER_DOMAIN * domain
-    ports = [f"fastrtps_port{port}" for port in range(first, first + PORTS_PER_DOMAIN)]
-    private = [path.name for path in segments if not path.name.startswith("fastrtps_port")]
+    ports = [f"{prefix}_port{port}" for prefix in PREFIXES for port in range(first, first + PORTS_PER_DOMAIN)]
+    private = [path.name for path in segments if "_port" not in path.name]
     removed = []
     for name in (*private, *ports):
         for leftover in (name, f"{name}_el", f"sem.{name}_mutex"):

@@ -17,8 +17,8 @@ DEPTH = 100  # messages of a topic that may wait
 
 
 def topics_of(node: Any) -> tuple[tuple[str, str], ...]:
-    """Topics that a node subscribes to, each with the name of its messages' type."""
-    return tuple((each.topic_name, _kind(each.msg_type)) for each in node.subscriptions)
+    """Topics that a node subscribes to, each once, with the name of its messages' type."""
+    return tuple(dict.fromkeys((each.topic_name, _kind(each.msg_type)) for each in node.subscriptions))
 
 
 def _kind(message: type) -> str:
@@ -35,8 +35,10 @@ def listen(put: Put, *, topics: Sequence[tuple[str, str]]) -> Callable[[], None]
     from rclpy.signals import SignalHandlerOptions
 
     context = Context()
-    rclpy.init(context=context, signal_handler_options=SignalHandlerOptions.NO)
-    node = rclpy.create_node(NAME, context=context)
+    # no arguments: those of a launch file, which this process has too, would give it the control node's name, and
+    # remap topics that are what they are remapped to already
+    rclpy.init(context=context, args=[], signal_handler_options=SignalHandlerOptions.NO)
+    node = rclpy.create_node(NAME, context=context, start_parameter_services=False)
     quality = QoSProfile(depth=DEPTH, reliability=ReliabilityPolicy.BEST_EFFORT)  # fits any publisher's
     for topic, kind in topics:
         package, _, name = kind.split("/")

@@ -31,7 +31,7 @@ from robolearn.real.late_line import Line
 from robolearn.real.offer import camera_topic, pose_topic
 from robolearn.real.realtime import sleep_until, undisturbed, use_fifo
 from robolearn.real.ros2.arm_episode import Episode, Plant, PlantState
-from robolearn.real.ros2.availability import require_rclpy, split_arguments
+from robolearn.real.ros2.availability import keep_to_this_machine, require_rclpy, split_arguments
 
 Array = NDArray[np.float64]
 COMMANDS, RESET, EPISODE = "/policy_controller/commands", "/arm/reset", "/arm/episode"
@@ -231,6 +231,7 @@ def run_arm(
 ) -> None:
     """Play the driver until SIGINT or SIGTERM, in the ROS domain of the environment."""
     require_rclpy()
+    keep_to_this_machine()
     import rclpy
     from rclpy.executors import SingleThreadedExecutor
     from rclpy.signals import SignalHandlerOptions

@@ -37,13 +37,15 @@ class Arm:
             UserError: it does not answer, somebody else commands it, or the task is not one for it.
         """
         from robolearn.action_space import make_action_space
-        from robolearn.real.ros2.availability import require_rclpy
+        from robolearn.real.ros2.availability import keep_to_this_machine, require_rclpy
         from robolearn.real.settings import Settings
         from robolearn.sim.collision import collision_model
         from robolearn.sim.robots import get_robot
         from robolearn.sim.tasks import make_task
 
         require_rclpy()
+        if self.config.simulated:
+            keep_to_this_machine()
         from robolearn.real.ros2.arm import RosArmEnv
 
         known, spec = make_task(task.name), get_robot(robot.name)

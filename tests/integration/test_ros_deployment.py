@@ -18,6 +18,7 @@ from robolearn.execution import Execution
 from robolearn.real.ros2 import episodes
 from robolearn.real.ros2.domain import choose_domain, is_busy
 from robolearn.real.ros2.episodes import Session, run_episodes
+from robolearn.real.ros2.processes import PREFIXES
 from robolearn.real.safety import Limits
 from robolearn.real.settings import Settings
 from robolearn.sim.robots import get_robot
@@ -62,7 +63,7 @@ def session(bundle, tmp_path):
 
 
 def leftovers():
-    return {path.name for path in Path("/dev/shm").glob("*fastrtps*")}
+    return {path.name for prefix in PREFIXES for path in Path("/dev/shm").glob(f"*{prefix}*")}
 
 
 def test_episodes_run_are_kept_and_leave_nothing_behind(bundle, tmp_path, monkeypatch):

@@ -1,5 +1,7 @@
 """The control node beside others: its parameters, a gripper's own driver, somebody else's commands."""
 
+import sys
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -12,12 +14,15 @@ from rcl_interfaces.msg import ParameterType
 from rclpy.context import Context
 from rclpy.parameter import Parameter
 from rclpy.qos import QoSProfile, ReliabilityPolicy
+from ros_bystander import until
 from test_ros_deployment import FORWARD, listen, require_within_limits, write_bundle
 
 from robolearn.errors import UserError
+from robolearn.real.ros2 import observing, recording
 from robolearn.real.ros2.episodes import Session
 from robolearn.real.ros2.node import declare
 from robolearn.real.ros2.policy_controller import OPTIONS
+from robolearn.real.ros2.wiring import Wiring
 from robolearn.real.settings import Settings
 
 pytestmark = [pytest.mark.ros, pytest.mark.alone]
@@ -59,6 +64,56 @@ def test_parameters_that_would_have_no_effect_cannot_be_set(make_node):
 def test_a_parameter_out_of_range_or_of_another_type_is_told(make_node, value):
     with pytest.raises(UserError, match="parameter 'rate'"):
         declare(make_node(rate=value), DEFAULTS)
+
+
+LAUNCHED = ["--ros-args", "-r", "__node:=policy_controller", "-r", "/states:=/others"]  # as launch files do
+
+
+def has_parameters(node, name):
+    services = node.get_service_names_and_types_by_node(name, "/")
+    return f"/{name}/get_parameters" in [service for service, _ in services]
+
+
+def test_the_recorder_of_a_launched_node_has_a_name_of_its_own_and_remaps_nothing_again(make_node, domain, monkeypatch):
+    monkeypatch.setenv("ROS_DOMAIN_ID", str(domain))
+    monkeypatch.setattr(sys, "argv", ["policy_controller", *LAUNCHED])
+    onlooker = make_node()
+    end = recording.listen(lambda _: None, topics=[("/states", "std_msgs/msg/String")])
+    try:
+        until(lambda: set(onlooker.get_node_names()) == {"parameters", recording.NAME}, "its name")
+        until(lambda: onlooker.count_subscribers("/states") == 1, "the subscription")
+        assert not has_parameters(onlooker, recording.NAME)
+    finally:
+        end()
+
+
+def test_the_observer_of_a_launched_node_has_a_name_of_its_own_and_sees_what_is_remapped(domain, monkeypatch):
+    context, ended, seen = Context(), threading.Event(), []
+    rclpy.init(context=context, domain_id=domain, args=LAUNCHED)
+
+    class Observation:
+        def __init__(self, node, executor, ended):
+            seen.append((node.get_name(), node.resolve_topic_name("/states"), has_parameters(node, node.get_name())))
+            ended.set()
+
+        def of(self, *_):
+            return {}
+
+    monkeypatch.setattr(observing, "_Observation", Observation)
+    with pytest.raises(observing.EndedError):
+        observing.observe(None, None, description="", wait=0.0, context=context, ended=ended)
+    assert seen == [(observing.OBSERVER, "/others", False)]
+    context.shutdown()
+
+
+def test_where_nobody_publishes_it_is_said_where_that_is(domain):
+    context = Context()
+    rclpy.init(context=context, domain_id=domain)
+    where = f"nobody publishes /joint_states in ROS domain {domain} within ROS_AUTOMATIC_DISCOVERY_RANGE=LOCALHOST"
+    wiring, ended = Wiring.parse(DEFAULTS), threading.Event()
+    with pytest.raises(UserError, match=where):
+        observing.observe(None, wiring, description="", wait=0.1, context=context, ended=ended)
+    context.shutdown()
 
 
 @pytest.fixture

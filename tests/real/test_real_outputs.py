@@ -86,7 +86,8 @@ def test_every_period_has_one_message_and_the_last_says_standstill(output):
         assert not np.any(last.velocity)
         np.testing.assert_array_equal(last.position, path[-1, :-1])
     if output != "commands":
-        assert last.header.stamp.sec == 3
+        # joint_trajectory_controller refuses a trajectory that ends before it arrives; 0 is "from now on"
+        assert last.header.stamp.sec == (0 if output == "joint_trajectory" else 3)
         assert [message.data[0] for message in sending.node.sent[GRIPPER_COMMANDS]] == path[:, -1].tolist()
 
 
@@ -148,6 +149,14 @@ def test_each_trajectory_ends_at_rest_within_limits_and_brakes_no_harder_than_al
         free = (lower < end.positions) & (end.positions < upper)
         way = velocity * (times[1] - times[0]) / 2
         np.testing.assert_allclose((np.array(end.positions) - position)[free], way[free], atol=1e-6)
+
+
+@pytest.mark.parametrize("speed", [1e-12, 1e-9, 1e-3])
+def test_the_times_of_a_trajectory_increase_however_slow_it_is(speed):
+    velocity = np.full(ROBOT.n_joints, speed)
+    message = joint_trajectory(np.array(ROBOT.home), velocity, robot=ROBOT, wiring=Wiring(), period=PERIOD)
+    first, second = (point.time_from_start for point in message.points)
+    assert (first.sec, first.nanosec) < (second.sec, second.nanosec)
 
 
 def test_the_gripper_has_its_driver_s_units_and_a_topic_of_its_own():

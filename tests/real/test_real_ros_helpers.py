@@ -1,5 +1,6 @@
 """The parts of the ROS 2 side that need no ROS 2."""
 
+import re
 import socket
 import sys
 
@@ -36,6 +37,19 @@ def test_missing_ros_says_what_to_do(monkeypatch, damaged, message):
         availability.require_rclpy()
 
 
+def test_only_what_simulates_keeps_to_this_machine(monkeypatch):
+    monkeypatch.setattr(availability, "MODULES", ())
+    monkeypatch.setenv(availability.RANGE, "")  # so that it is put back
+    monkeypatch.delenv(availability.RANGE)
+    availability.require_rclpy()
+    assert availability.discovery_range() == "SUBNET"
+    availability.keep_to_this_machine()
+    assert availability.discovery_range() == "LOCALHOST"
+    monkeypatch.setenv(availability.RANGE, "SUBNET")
+    availability.keep_to_this_machine()
+    assert availability.discovery_range() == "SUBNET"
+
+
 def test_a_wheel_without_its_files_is_damaged(tmp_path, monkeypatch):
     for package in ("sound", "broken"):
         record = tmp_path / f"ros_{package}-1.dist-info"
@@ -69,13 +83,20 @@ def test_a_child_is_ended_even_when_it_does_not_listen(tmp_path, monkeypatch):
     assert child.process.returncode == -9
 
 
-def test_sweeping_removes_only_what_is_named(tmp_path, monkeypatch):
+@pytest.mark.parametrize("dds", processes.PREFIXES)
+def test_sweeping_removes_only_what_is_named(tmp_path, monkeypatch, dds):
     monkeypatch.setattr(processes, "SHARED_MEMORY", tmp_path)
     port = domain.FIRST_PORT + domain.PORTS_PER_DOMAIN * 7 + 11
-    mine = ["fastrtps_abc", "fastrtps_abc_el", f"fastrtps_port{port}", f"sem.fastrtps_port{port}_mutex"]
-    others = ["fastrtps_def", "fastrtps_port7411", "something"]
+    mine = [f"{dds}_abc", f"{dds}_abc_el", f"{dds}_port{port}", f"sem.{dds}_port{port}_mutex"]
+    others = [f"{dds}_def", f"{dds}_port7411", "something"]
     for name in (*mine, *others):
         (tmp_path / name).touch()
-    removed = sweep([tmp_path / "fastrtps_abc", tmp_path / "fastrtps_port7411"], domain=7)
+    removed = sweep([tmp_path / f"{dds}_abc", tmp_path / f"{dds}_port7411"], domain=7)
     assert {path.name for path in removed} == set(mine)
     assert {path.name for path in tmp_path.iterdir()} == set(others)
+
+
+def test_the_shared_memory_of_a_process_is_found_whatever_version_made_it():
+    maps = "7f0-7f1 rw-s 0 00:1a 7 /dev/shm/{}_0abc\n"
+    text = "".join(maps.format(dds) for dds in (*processes.PREFIXES, "other"))
+    assert re.findall(processes.SEGMENT, text) == ["fastrtps_0abc", "fastdds_0abc"]

@@ -5,6 +5,7 @@ import re
 import runpy
 import sys
 import xml.etree.ElementTree as ET
+from configparser import ConfigParser
 from dataclasses import fields
 from importlib import import_module
 from pathlib import Path
@@ -44,6 +45,12 @@ def test_every_executable_exists():
     for script in scripts:
         module, function = script.split(" = ")[1].split(":")
         assert callable(getattr(import_module(module), function))
+
+
+def test_executables_run_the_python_of_the_environment_that_is_active():
+    settings = ConfigParser()
+    settings.read(FOLDER / "setup.cfg")
+    assert settings["build_scripts"]["executable"] == "/usr/bin/env python3"
 
 
 def test_all_launch_and_parameter_files_are_installed():

@@ -152,6 +152,23 @@ def test_the_policy_watches_meanwhile_and_plans_anew_from_the_newest_observation
     assert (jumps <= np.array(ROBOT.max_acceleration) * (1 + 1e-6)).all()
 
 
+def test_a_policy_that_is_too_busy_at_the_hand_back_is_told_to_plan_anew_as_soon_as_it_listens():
+    bench = Bench().start().run(60)
+    bench.wish = BACK
+    bench.run(40)
+    bench.wish, ask, told = None, bench.policy.ask, []
+
+    def busy(tick, observation, *, replan=False):
+        told.append(replan)
+        return len(told) > 2 and ask(tick, observation, replan=replan)
+
+    bench.policy.ask = busy
+    while len(told) < 5:
+        bench.run(1)
+    assert told == [True, True, True, False, False]
+    assert len(bench.policy.replanned) == 1
+
+
 def test_nothing_of_what_was_planned_before_is_executed_after_a_takeover():
     bench = Bench(delay=8).start().run(60)  # answers come late: the plan alone moves the arm
     bench.wish = still(SCHEMA.action, 0.06)
