@@ -247,20 +247,31 @@ def test_a_damaged_recording_is_refused(tmp_path):
         bring_in(tmp_path / "bag", tmp_path / "out", file)
 
 
-def test_frames_at_a_topic_s_messages_with_labels_columns_and_a_verdict(tmp_path):
-    truth = TYPES["std_msgs/msg/Bool"]
-    times = [0, 50, 100, 400, 450, 500]
-    messages = [("/commands", t, multi_array(t / 500, 0.0)) for t in times]
+TRUTH = TYPES["std_msgs/msg/Bool"]
+STEPS = {
+    "observation.state": {"topic": "/joint_states", "names": ["elbow", "wrist"], "unit": "rad"},
+    "intervention": {"topic": "/led", "dtype": "bool", "names": ["led"]},
+    "action": CONTRACT["channels"]["action"],
+}
+
+
+def steps(times):
+    """Messages of control steps at these times, in ms."""
+    messages = [("/commands", t, multi_array(t / 5000, 0.0)) for t in times]
     messages += [("/joint_states", t, joint_state(START, elbow=t, wrist=t)) for t in times]
-    messages += [("/led", t, truth(t in (50, 450))) for t in times] + [("/verdict", 600, truth(True))]
-    write_bag(tmp_path / "bags" / "one", messages)
-    channels = {
-        "observation.state": {"topic": "/joint_states", "names": ["elbow", "wrist"], "unit": "rad"},
-        "intervention": {"topic": "/led", "dtype": "bool", "names": ["led"]},
-        "action": CONTRACT["channels"]["action"],
-    }
-    data = {**CONTRACT, "frames": "/commands", "verdict_topic": "/verdict", "columns": {"bundle": "b"}}
-    (tmp_path / "bags" / "one" / "contract.yaml").write_text(yaml.safe_dump({**data, "channels": channels}))
+    return messages + [("/led", t, TRUTH(t in (50, 450))) for t in times]
+
+
+def record(path, messages, **options):
+    """Write a recording with its contract beside it."""
+    write_bag(path, messages)
+    data = {**CONTRACT, "frames": "/commands", "verdict_topic": "/verdict", "columns": {"bundle": "b"}, **options}
+    (path / "contract.yaml").write_text(yaml.safe_dump({**data, "channels": STEPS}))
+
+
+def test_frames_at_a_topic_s_messages_with_labels_columns_and_a_verdict(tmp_path):
+    times = [0, 50, 100, 400, 450, 500]
+    record(tmp_path / "bags" / "one", [*steps(times), ("/verdict", 600, TRUTH(True))])
     assert bring_in(tmp_path / "bags", tmp_path / "out", None) == 2  # the contract lies beside the recording
     data = EpisodeDataset.load(tmp_path / "out")
     assert data.schema["intervention"].dtype == "bool"
@@ -269,6 +280,20 @@ def test_frames_at_a_topic_s_messages_with_labels_columns_and_a_verdict(tmp_path
     assert data.columns["success"] == [False, True]
     assert data.columns["verdict"] == ["unsaid", "success"]
     assert data.columns["bundle"] == ["b", "b"]
+
+
+def test_recordings_without_a_frame_are_left_out(tmp_path, caplog):
+    for name in ("1", "3"):
+        record(tmp_path / "bags" / name, [("/verdict", 0, TRUTH(False))])
+    with pytest.raises(UserError, match="has a frame"):
+        bring_in(tmp_path / "bags", tmp_path / "out", None)
+    record(tmp_path / "bags" / "2", steps([0, 50, 100]))
+    caplog.clear()
+    assert bring_in(tmp_path / "bags", tmp_path / "out", None) == 1
+    assert EpisodeDataset.load(tmp_path / "out").columns["source"] == ["2"]
+    assert [record.getMessage().rpartition("/")[2] for record in caplog.records] == [
+        f"{name} is left out: not one frame was recorded" for name in ("1", "3")
+    ]
 
 
 @pytest.mark.parametrize(

@@ -143,6 +143,15 @@ def read_bag(path: Path, contract: BagContract) -> BagData:
         raise UserError(f"{path}: {error}") from error
 
 
+def has_frames(path: Path, contract: BagContract) -> bool:
+    """Whether a recording has a message of the contract's `frames`; true where these are evenly spaced."""
+    if contract.frames is None:
+        return True
+    topic = contract.sources[contract.frames].topic
+    with open_bag(path) as reader:
+        return any(connection.topic == topic and connection.msgcount for connection in reader.connections)
+
+
 def read_pictures(
     path: Path, contract: BagContract, wanted: Mapping[int, set[int]], shapes: Mapping[int, tuple[int, ...]]
 ) -> dict[int, dict[int, NDArray[np.uint8]]]:

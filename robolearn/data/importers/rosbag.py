@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from robolearn.data.importers.bag import Series, read_bag, read_pictures
+from robolearn.data.importers.bag import Series, has_frames, read_bag, read_pictures
 from robolearn.data.importers.bag_contract import FILE, BagContract, read_bag_contract, spread
 from robolearn.data.importers.recordings import SOURCE, Recorded, Recordings, role_of
 from robolearn.data.importers.resample import SECOND, TooOldError, episodes
@@ -18,6 +19,7 @@ from robolearn.data.inferred_schema import AXES
 from robolearn.errors import UserError
 from robolearn.schema import Feature, Schema, SchemaError
 
+log = logging.getLogger(__name__)
 Places = NDArray[np.intp]
 Pictures = Mapping[int, Mapping[int, NDArray[np.uint8]]]
 
@@ -37,8 +39,10 @@ def read_bags(source: Path, contract: Path | None, *, task: str | None) -> Recor
         contract: YAML, see docs/data.md; None takes the one that lies beside each recording.
         task: the instruction; None takes the contract's.
 
+    Recordings in which no frame was recorded are left out, e.g. of an activation that was stopped at once.
+
     Raises:
-        UserError: there is no contract or no recording, a topic is missing or has no messages.
+        UserError: there is no contract or no recording, a topic is missing or has no messages, or there is no frame.
     """
     bags = find_bags(source)
     if not bags:
@@ -55,9 +59,22 @@ def read_bags(source: Path, contract: Path | None, *, task: str | None) -> Recor
 
     for bag in bags:
         finish(bag)
-    given = contract_of(bags[0])
-    schema = make_schema(given, read_bag(bags[0], given).series)
-    return Recordings(schema, given.robot, len(bags), (convert(bag, contract_of(bag), schema) for bag in bags))
+    used = _with_frames([(bag, contract_of(bag)) for bag in bags])
+    if not used:
+        raise UserError(f"no recording in {source} has a frame: no message is on the topic of its contract's `frames`")
+    first, given = used[0]
+    schema = make_schema(given, read_bag(first, given).series)
+    return Recordings(schema, given.robot, len(used), (convert(bag, each, schema) for bag, each in used))
+
+
+def _with_frames(bags: Sequence[tuple[Path, BagContract]]) -> list[tuple[Path, BagContract]]:
+    used = []
+    for bag, contract in bags:
+        if has_frames(bag, contract):
+            used.append((bag, contract))
+        else:
+            log.warning("%s is left out: not one frame was recorded", bag)
+    return used
 
 
 def make_schema(contract: BagContract, series: Sequence[Series]) -> Schema:
