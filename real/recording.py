@@ -100,9 +100,9 @@ class Recording:
         """Take a message of another source."""
         self._keeper.add(self._messages.compressed(message))
 
-    def flush(self) -> None:
-        """Save what there is; end a recording whose time is over."""
-        self._keeper.flush(time.time_ns())
+    def flush(self, now: int) -> None:
+        """Save what there is; end a recording whose time is over at `now`, ns since the epoch."""
+        self._keeper.flush(now)
 
     def close(self) -> None:
         """End the recording."""
@@ -175,6 +175,7 @@ def _record(
     saved = time.monotonic()
     while not (reader.ended or ended.is_set()):
         time.sleep(BATCH)
+        now = time.time_ns()  # what was said before is read below, however long that takes, before a recording ends
         for entry in reader.read():
             recording.entry(entry)
         with suppress(Empty):
@@ -182,5 +183,5 @@ def _record(
                 recording.message(others.get_nowait())
         if time.monotonic() - saved >= FLUSH:
             saved = time.monotonic()
-            recording.flush()
+            recording.flush(now)
             _tell(node, json.dumps(recording.report()).encode())

@@ -170,8 +170,10 @@ class PolicyController:
     def _on_verdict(self, success: bool) -> str | None:
         if self._recorder is None:
             return "nothing is recorded: start the node with record=all"
-        self._recorder.judge(success)
-        return None
+        lost = self._recorder.judge(success)
+        if lost:  # who says it by topic gets no answer
+            self._node.get_logger().warning(f"a verdict is lost: {lost}")
+        return lost
 
     def _write(self) -> None:
         if self._path is None:

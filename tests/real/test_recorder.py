@@ -189,6 +189,38 @@ def test_incidents_alone(make, tmp_path, incident):
     assert len(by_rosbags(bag)["/policy_controller/frame/action"]) >= 3
 
 
+def test_a_verdict_that_is_lost_is_told(make):
+    recorder, virtual = make(after_seconds=2.0)
+    assert recorder.judge(True) == "nothing was recorded"
+    virtual.activation(2)
+    virtual.now += 1.9
+    assert recorder.judge(True) == ""
+    virtual.now += 1.1
+    assert recorder.judge(False) == "the recording ended 1.0 s ago"
+    virtual.activation(2, stop=False)
+    virtual.now += 100
+    assert recorder.judge(True) == ""
+    os.kill(recorder._process.pid, signal.SIGTERM)
+    recorder._process.join(PATIENCE)
+    assert recorder.judge(True) == "the recorder ended: the recorder's process ended"
+
+
+@pytest.mark.parametrize("incident", ["hold", "person", "failure"])
+def test_success_is_recorded_only_around_incidents(make, incident):
+    recorder, virtual = make("incidents", after_seconds=2.0)
+    virtual.activation(3)
+    assert recorder.judge(True) == "nothing was recorded"
+    if incident == "hold":
+        recorder.changed(State.ACTIVE, State.HOLD, "the observation is old")
+    elif incident == "person":
+        virtual.activation(1, person=(0,))
+    else:
+        assert recorder.judge(False) == ""
+    assert recorder.judge(True) == ""
+    virtual.now += 2.5
+    assert "the recording ended" in recorder.judge(True)
+
+
 def test_nothing_happened_nothing_is_recorded(make, tmp_path):
     recorder, virtual = make("incidents")
     virtual.activation(3)
