@@ -282,6 +282,15 @@ def test_frames_at_a_topic_s_messages_with_labels_columns_and_a_verdict(tmp_path
     assert data.columns["bundle"] == ["b", "b"]
 
 
+def test_a_verdict_is_about_the_episode_before_it(tmp_path):
+    said = [(0, True), (1300, True), (1400, False), (3050, True), (5300, True)]  # the first before any episode
+    starts = (100, 2000, 3000, 5000)  # nothing is said of the second; the last has too few frames
+    times = [t + 50 * k for t in starts for k in range(1 if t == 5000 else 6)]
+    record(tmp_path / "bag", [*steps(times), *(("/verdict", t, TRUTH(success)) for t, success in said)])
+    assert bring_in(tmp_path / "bag", tmp_path / "out", None) == 3
+    assert EpisodeDataset.load(tmp_path / "out").columns["verdict"] == ["failure", "unsaid", "success"]
+
+
 def test_recordings_without_a_frame_are_left_out(tmp_path, caplog):
     for name in ("1", "3"):
         record(tmp_path / "bags" / name, [("/verdict", 0, TRUTH(False))])

@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -105,12 +106,12 @@ class BagData:
     Attributes:
         series: the messages of every source of the contract, in its order.
         task: the instruction.
-        success: the verdict, or None where nobody said one.
+        verdicts: when each was said, in ns, and whether it was success; in the order of time.
     """
 
     series: list[Series]
     task: str
-    success: bool | None
+    verdicts: list[tuple[int, bool]]
 
 
 def read_bag(path: Path, contract: BagContract) -> BagData:
@@ -120,7 +121,7 @@ def read_bag(path: Path, contract: BagContract) -> BagData:
         UserError: a topic is missing or silent, or a message lacks what is asked for.
     """
     collectors = [_Collector(source) for source in contract.sources]
-    task, success = contract.task, None
+    task, verdicts = contract.task, list[tuple[int, bool]]()
     with open_bag(path) as reader:
         wanted = defaultdict(list)
         for collector in collectors:
@@ -132,13 +133,13 @@ def read_bag(path: Path, contract: BagContract) -> BagData:
             if topic == contract.task_topic and task is None:
                 task = str(message.data)
             if topic == contract.verdict_topic:
-                success = bool(message.data)
+                verdicts.append((time, bool(message.data)))
             for collector in wanted[topic]:
                 collector.add(message, _stamp(message, topic) if contract.header_clock else time)
     if task is None:
         raise UserError(f"{path}: {contract.task_topic} has no messages: give task=... instead")
     try:
-        return BagData([collector.series() for collector in collectors], task, success)
+        return BagData([collector.series() for collector in collectors], task, sorted(verdicts, key=itemgetter(0)))
     except UserError as error:
         raise UserError(f"{path}: {error}") from error
 

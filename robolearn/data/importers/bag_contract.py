@@ -61,7 +61,7 @@ class BagContract:
         channels: places in `sources` by channel.
         sources: of all channels.
         frames: place in `sources` of the topic whose messages are the frames, or None: frames are evenly spaced.
-        verdict_topic: a topic of truths whose last message says whether the recording ended in success, or None.
+        verdict_topic: a topic of truths, each of which says whether the episode before it was a success, or None.
         columns: texts that each episode is marked with.
     """
 

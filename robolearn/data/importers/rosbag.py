@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -117,7 +118,10 @@ def convert(bag: Path, contract: BagContract, schema: Schema) -> list[Recorded]:
         schema.require_same(make_schema(contract, series), what=str(bag))
     except SchemaError as error:
         raise UserError(f"the recordings differ: {error}") from error
-    found = [places for places in _resample(bag, contract, series) if len(places) >= contract.min_frames]
+    pieces = [places for places in _resample(bag, contract, series) if len(places)]
+    verdicts = _assign(data.verdicts, [_begin(contract, series, places) for places in pieces])
+    kept = [i for i, places in enumerate(pieces) if len(places) >= contract.min_frames]
+    found = [pieces[i] for i in kept]
     pictures = _decode(bag, contract, series, found)
     return [
         Recorded(
@@ -126,9 +130,9 @@ def convert(bag: Path, contract: BagContract, schema: Schema) -> list[Recorded]:
                 for key in contract.channels
             },
             data.task,
-            {SOURCE: bag.name, **contract.columns, **_verdict(contract, data.success if i == len(found) - 1 else None)},
+            {SOURCE: bag.name, **contract.columns, **_verdict(contract, verdicts.get(i))},
         )
-        for i, places in enumerate(found)
+        for i, places in zip(kept, found, strict=True)
     ]
 
 
@@ -136,8 +140,20 @@ def _dtype(feature: Feature) -> str:
     return "uint8" if feature.dtype == "image" else feature.dtype
 
 
+def _begin(contract: BagContract, series: Sequence[Series], places: Places) -> int:
+    """When the first frame is, in ns; without `frames` in the contract, when its newest message came."""
+    which = range(len(series)) if contract.frames is None else [contract.frames]
+    return max(int(series[i].times[places[0, i]]) for i in which)
+
+
+def _assign(verdicts: Sequence[tuple[int, bool]], begins: Sequence[int]) -> dict[int, bool]:
+    """Verdicts by the episode that had begun last when each was said; of several the last counts."""
+    said = [(bisect_right(begins, time) - 1, success) for time, success in verdicts]
+    return {episode: success for episode, success in said if episode >= 0}
+
+
 def _verdict(contract: BagContract, success: bool | None) -> dict[str, Any]:
-    """Columns of an episode; the verdict is about the recording's last."""
+    """Columns of an episode."""
     if contract.verdict_topic is None:
         return {}
     return {"success": success is True, "verdict": "unsaid" if success is None else "success" if success else "failure"}
