@@ -86,6 +86,14 @@ class Keeper:
                 self._write(message)
         self._until = time + self._after
 
+    def renew(self) -> None:
+        """What comes from now on goes into a recording of its own, without what came before."""
+        if self._ring is not None:
+            self._ring.take()
+        if self._bag is not None:
+            self._bag.close()
+            self._open()
+
     def flush(self, time: int) -> None:
         """Save what there is, and end the recording if its time is over at `time`, ns."""
         if self._bag is not None:

@@ -135,7 +135,8 @@ class PolicyController:
         """Begin to move; return why not, "" once begun."""
         if self._robot.rivals > 0:
             return RIVAL
-        self._instruct()  # may be set anew between activations
+        if self.controller.machine.state is State.READY:  # else it is refused, and what was told goes on to hold
+            self._instruct()
         return outcome(self.controller.request(Event.START), STOP_TIMEOUT)
 
     def stop(self) -> str:

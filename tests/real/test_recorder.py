@@ -69,15 +69,18 @@ class Virtual:
     def activation(self, steps, *, person=(), stop=True):
         self.recorder.changed(State.READY, State.ACTIVE, "started")
         for k in range(steps):
-            begin = self.now
-            self.recorder.observed(begin, observation(k))
-            self.recorder.planned(begin, np.stack([action(k), action(k + 1)]))
-            for _ in range(5):
-                self.recorder.commanded(np.full(8, float(k)))
-                self.now += 0.01
-            self.recorder.executed(begin, action(k), person=k in person)
+            self.step(k, person=k in person)
         if stop:
             self.recorder.changed(State.ACTIVE, State.READY, "stopped")
+
+    def step(self, k, *, person=False):
+        begin = self.now
+        self.recorder.observed(begin, observation(k))
+        self.recorder.planned(begin, np.stack([action(k), action(k + 1)]))
+        for _ in range(5):
+            self.recorder.commanded(np.full(8, float(k)))
+            self.now += 0.01
+        self.recorder.executed(begin, action(k), person=person)
 
 
 @pytest.fixture
@@ -172,6 +175,53 @@ def test_each_activation_is_a_recording(make, tmp_path):
         virtual.activation(2)
     recorder.close()
     assert [len(by_rosbags(bag)["/policy_controller/commands"]) for bag in bags(tmp_path)] == [10, 10, 10]
+
+
+def tasks(tmp_path):
+    """Instruction and number of control steps of each recording."""
+    found = []
+    for bag in bags(tmp_path):
+        task = yaml.safe_load((bag / "contract.yaml").read_text())["task"]
+        found.append((task, len(by_rosbags(bag).get("/policy_controller/frame/action", []))))
+    return found
+
+
+def test_another_instruction_is_another_recording(make, tmp_path):
+    recorder, virtual = make()
+    recorder.instruct("take it up")
+    virtual.activation(3, stop=False)
+    recorder.instruct("take it up")
+    virtual.step(0)
+    recorder.instruct("put it down")  # at once; the control step before it is over
+    virtual.step(1)
+    virtual.step(2)
+    recorder.changed(State.ACTIVE, State.READY, "stopped")
+    recorder.instruct("wait")  # for the next activation
+    recorder.judge(True)
+    virtual.activation(1)
+    recorder.close()
+    assert tasks(tmp_path) == [("take it up", 4), ("put it down", 2), ("wait", 1)]
+    assert "/policy_controller/verdict" in by_rosbags(bags(tmp_path)[1])
+
+
+def test_an_incident_s_recording_has_one_instruction(make, tmp_path):
+    recorder, virtual = make("incidents", ring_seconds=3600)
+    virtual.activation(3)
+    recorder.instruct("take it up")
+    recorder.judge(False)  # of what was done under the instruction before
+    virtual.activation(2)
+    recorder.close()
+    assert tasks(tmp_path) == [("lift the cube", 3), ("take it up", 2)]
+
+
+def test_what_the_ring_holds_has_one_instruction(make, tmp_path):
+    recorder, virtual = make("incidents", ring_seconds=3600)
+    virtual.activation(3)
+    recorder.instruct("take it up")
+    virtual.activation(2)
+    recorder.judge(False)
+    recorder.close()
+    assert tasks(tmp_path) == [("take it up", 2)]
 
 
 @pytest.mark.parametrize("incident", ["hold", "person", "failure"])
