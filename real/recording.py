@@ -126,11 +126,13 @@ class Recording:
         if person:
             self._keeper.incident(time)
 
-    def _new_bag(self) -> Bag:
+    def _new_bag(self, continues: str) -> Bag:
         about = self._about
         columns = about.columns | {"instruction": self._task}
         bag = Bag(_free(Path(self._settings.folder), about.name), store=self._messages.store, about=columns)
-        contract = make_contract(about.schema, robot=about.robot, task=self._task, columns=about.columns)
+        contract = make_contract(
+            about.schema, robot=about.robot, task=self._task, columns=about.columns, continues=continues
+        )
         write_contract(bag.path, contract)
         return bag
 

@@ -1,6 +1,7 @@
 """Recordings written here with `rosbags`, imported, and read by our loader and by LeRobot's."""
 
 import io
+import shutil
 from itertools import pairwise
 
 import numpy as np
@@ -289,6 +290,34 @@ def test_a_verdict_is_about_the_episode_before_it(tmp_path):
     record(tmp_path / "bag", [*steps(times), *(("/verdict", t, TRUTH(success)) for t, success in said)])
     assert bring_in(tmp_path / "bag", tmp_path / "out", None) == 3
     assert EpisodeDataset.load(tmp_path / "out").columns["verdict"] == ["failure", "unsaid", "success"]
+
+
+def split(folder):
+    """Record 11 parts, cut between an observation and its action."""
+    messages = sorted(steps(range(0, 1100, 50)), key=lambda entry: entry[1])
+    for k in range(11):
+        own = messages[6 * k + min(k, 1) : 6 * (k + 1) + 1]
+        name = "bag" if k == 0 else f"bag_{k + 1}"  # by name the tenth comes before the second
+        own += [("/verdict", 1200, TRUTH(True))] if k == 10 else []
+        record(folder / name, own, **({} if k == 0 else {"continues": f"bag_{k}" if k > 1 else "bag"}))
+
+
+def test_what_goes_on_in_other_recordings_is_one_episode(tmp_path):
+    split(tmp_path / "bags")
+    assert bring_in(tmp_path / "bags", tmp_path / "out", None) == 1
+    data = EpisodeDataset.load(tmp_path / "out")
+    np.testing.assert_array_equal(data.channels["observation.state"][:, 0], range(0, 1100, 50))
+    assert (data.columns["verdict"], data.columns["source"]) == (["success"], ["bag"])
+
+
+def test_what_is_left_of_a_recording_is_read(tmp_path, caplog):
+    split(tmp_path / "bags")
+    for name in ("bag", "bag_6"):
+        shutil.rmtree(tmp_path / "bags" / name)
+    assert bring_in(tmp_path / "bags", tmp_path / "out", None) == 2
+    assert EpisodeDataset.load(tmp_path / "out").columns["source"] == ["bag_2", "bag_7"]
+    assert "goes on from bag, which is not there" in caplog.text
+    assert "goes on from bag_6, which is not there" in caplog.text
 
 
 def test_recordings_without_a_frame_are_left_out(tmp_path, caplog):

@@ -25,6 +25,7 @@ from mcap_ros2.decoder import DecoderFactory
 from PIL import Image
 from rosbags.highlevel import AnyReader
 
+from robolearn.data.importers.rosbag import read_bags
 from robolearn.data.importers.unfinished import finish
 from robolearn.errors import UserError
 from robolearn.real.bag_messages import IMAGE, OBSERVATION, Message, Messages
@@ -222,6 +223,17 @@ def test_what_the_ring_holds_has_one_instruction(make, tmp_path):
     recorder.judge(False)
     recorder.close()
     assert tasks(tmp_path) == [("take it up", 2)]
+
+
+def test_a_recording_in_parts_is_one_episode(make, tmp_path):
+    recorder, virtual = make(megabytes=0.001)
+    virtual.activation(20)
+    assert recorder.judge(True) == ""
+    recorder.close()
+    assert len(bags(tmp_path)) > 10
+    ((episode,),) = read_bags(tmp_path / "bags", None, task=None).episodes
+    np.testing.assert_array_equal(episode.frames["action"], [action(k) for k in range(20)])
+    assert episode.columns["verdict"] == "success"
 
 
 @pytest.mark.parametrize("incident", ["hold", "person", "failure"])

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from robolearn.data.importers.bag import Series, has_frames, read_bag, read_pictures
-from robolearn.data.importers.bag_contract import FILE, BagContract, read_bag_contract, spread
+from robolearn.data.importers.bag_contract import FILE, BagContract, continued, read_bag_contract, spread
 from robolearn.data.importers.recordings import SOURCE, Recorded, Recordings, role_of
 from robolearn.data.importers.resample import SECOND, TooOldError, episodes
 from robolearn.data.importers.unfinished import finish, is_bag
@@ -22,6 +22,7 @@ from robolearn.schema import Feature, Schema, SchemaError
 
 log = logging.getLogger(__name__)
 Places = NDArray[np.intp]
+Parts = Sequence[Path]  # folders of a recording, in order
 Pictures = Mapping[int, Mapping[int, NDArray[np.uint8]]]
 
 
@@ -60,21 +61,39 @@ def read_bags(source: Path, contract: Path | None, *, task: str | None) -> Recor
 
     for bag in bags:
         finish(bag)
-    used = _with_frames([(bag, contract_of(bag)) for bag in bags])
+    used = _with_frames([(parts, contract_of(parts[0])) for parts in _join(bags)])
     if not used:
         raise UserError(f"no recording in {source} has a frame: no message is on the topic of its contract's `frames`")
     first, given = used[0]
     schema = make_schema(given, read_bag(first, given).series)
-    return Recordings(schema, given.robot, len(used), (convert(bag, each, schema) for bag, each in used))
+    return Recordings(schema, given.robot, len(used), (convert(parts, each, schema) for parts, each in used))
 
 
-def _with_frames(bags: Sequence[tuple[Path, BagContract]]) -> list[tuple[Path, BagContract]]:
-    used = []
-    for bag, contract in bags:
-        if has_frames(bag, contract):
-            used.append((bag, contract))
+def _join(bags: Sequence[Path]) -> list[list[Path]]:
+    """The parts of each recording, in order: one that grew too large goes on in another folder."""
+    names = {bag.name for bag in bags}
+    before = {bag: name for bag in bags if (name := continued(bag)) is not None}
+    after: dict[str, Path] = {}
+    for bag, name in before.items():
+        if name in names:
+            after.setdefault(name, bag)  # of copies the first
         else:
-            log.warning("%s is left out: not one frame was recorded", bag)
+            log.warning("%s goes on from %s, which is not there: it is read without", bag, name)
+    inner = set(after.values())
+    recordings = [[bag] for bag in bags if bag not in inner]
+    for parts in recordings:
+        while (following := after.get(parts[-1].name)) is not None:
+            parts.append(following)
+    return recordings
+
+
+def _with_frames(recordings: Sequence[tuple[Parts, BagContract]]) -> list[tuple[Parts, BagContract]]:
+    used = []
+    for parts, contract in recordings:
+        if has_frames(parts, contract):
+            used.append((parts, contract))
+        else:
+            log.warning("%s is left out: not one frame was recorded", parts[0])
     return used
 
 
@@ -106,23 +125,23 @@ def _feature(contract: BagContract, key: str, parts: Sequence[Series]) -> Featur
     return Feature(sources[0].dtype, (len(names),), names, units, role_of(key), bounds[0], bounds[1])
 
 
-def convert(bag: Path, contract: BagContract, schema: Schema) -> list[Recorded]:
+def convert(parts: Parts, contract: BagContract, schema: Schema) -> list[Recorded]:
     """Return the episodes of a recording.
 
     Raises:
         UserError: its messages make other channels than the schema's, or one comes too late and must not.
     """
-    data = read_bag(bag, contract)
+    data = read_bag(parts, contract)
     series = data.series
     try:
-        schema.require_same(make_schema(contract, series), what=str(bag))
+        schema.require_same(make_schema(contract, series), what=str(parts[0]))
     except SchemaError as error:
         raise UserError(f"the recordings differ: {error}") from error
-    pieces = [places for places in _resample(bag, contract, series) if len(places)]
+    pieces = [places for places in _resample(parts, contract, series) if len(places)]
     verdicts = _assign(data.verdicts, [_begin(contract, series, places) for places in pieces])
     kept = [i for i, places in enumerate(pieces) if len(places) >= contract.min_frames]
     found = [pieces[i] for i in kept]
-    pictures = _decode(bag, contract, series, found)
+    pictures = _decode(parts, contract, series, found)
     return [
         Recorded(
             {
@@ -130,7 +149,7 @@ def convert(bag: Path, contract: BagContract, schema: Schema) -> list[Recorded]:
                 for key in contract.channels
             },
             data.task,
-            {SOURCE: bag.name, **contract.columns, **_verdict(contract, verdicts.get(i))},
+            {SOURCE: parts[0].name, **contract.columns, **_verdict(contract, verdicts.get(i))},
         )
         for i, places in zip(kept, found, strict=True)
     ]
@@ -159,7 +178,7 @@ def _verdict(contract: BagContract, success: bool | None) -> dict[str, Any]:
     return {"success": success is True, "verdict": "unsaid" if success is None else "success" if success else "failure"}
 
 
-def _resample(bag: Path, contract: BagContract, series: Sequence[Series]) -> list[Places]:
+def _resample(parts: Parts, contract: BagContract, series: Sequence[Series]) -> list[Places]:
     times = [part.times for part in series]
     frames = None if contract.frames is None else times[contract.frames]
     try:
@@ -168,16 +187,16 @@ def _resample(bag: Path, contract: BagContract, series: Sequence[Series]) -> lis
         source = contract.sources[error.channel]
         seconds = (error.time - min(part[0] for part in times)) / SECOND
         raise UserError(
-            f"{bag}: {source.topic} has no message within {source.rule.tolerance:g} s of the frame at {seconds:.3f} s: "
-            "raise `tolerance`, or set `too_old: cut` or `resample: drop` in the contract"
+            f"{parts[0]}: {source.topic} has no message within {source.rule.tolerance:g} s of the frame at "
+            f"{seconds:.3f} s: raise `tolerance`, or set `too_old: cut` or `resample: drop` in the contract"
         ) from error
 
 
-def _decode(bag: Path, contract: BagContract, series: Sequence[Series], found: Sequence[Places]) -> Pictures:
+def _decode(parts: Parts, contract: BagContract, series: Sequence[Series], found: Sequence[Places]) -> Pictures:
     """Decode only the pictures that a frame takes."""
     seen = [i for i, part in enumerate(series) if part.shape]
     wanted = {i: {int(series[i].values[place]) for places in found for place in places[:, i]} for i in seen}
-    return read_pictures(bag, contract, wanted, {i: series[i].shape for i in seen})
+    return read_pictures(parts, contract, wanted, {i: series[i].shape for i in seen})
 
 
 def _channel(parts: Sequence[int], series: Sequence[Series], pictures: Pictures, places: Places) -> NDArray[Any]:
