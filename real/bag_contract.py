@@ -13,7 +13,9 @@ from robolearn.schema import Feature, Schema
 FILE = "contract.yaml"
 
 
-def make_contract(schema: Schema, *, robot: str, task: str, columns: dict[str, str]) -> dict[str, Any]:
+def make_contract(
+    schema: Schema, *, robot: str, task: str, columns: dict[str, str], continues: str = ""
+) -> dict[str, Any]:
     """Return a contract as plain data; docs/data.md says what its options mean.
 
     Args:
@@ -21,6 +23,7 @@ def make_contract(schema: Schema, *, robot: str, task: str, columns: dict[str, s
         robot: its name.
         task: the instruction.
         columns: texts that each episode is marked with, e.g. where it comes from.
+        continues: name of the folder of the recording that goes on in this one, "" if none does.
     """
     keys = (*schema.observation_keys, "action")
     channels = {key: _source(key, schema[key], tolerance=0.5 / schema.fps) for key in keys}
@@ -32,6 +35,7 @@ def make_contract(schema: Schema, *, robot: str, task: str, columns: dict[str, s
         "frames": frame_topic("action"),
         "verdict_topic": VERDICT,
         "columns": columns,
+        **({"continues": continues} if continues else {}),
         "channels": {**channels, INTERVENTION: labels},
     }
 

@@ -49,8 +49,13 @@ class Keeper:
         bags: recordings begun so far.
     """
 
-    def __init__(self, settings: RecordSettings, new_bag: Callable[[], Bag]) -> None:
-        """Keep what the settings say; `new_bag` begins a recording."""
+    def __init__(self, settings: RecordSettings, new_bag: Callable[[str], Bag]) -> None:
+        """Keep what the settings say.
+
+        Args:
+            settings: when to record.
+            new_bag: begins a recording, given the name of the one that goes on in it, "" if none does.
+        """
         self.messages = self.bags = 0
         self._settings, self._new_bag = settings, new_bag
         self._ring = Ring(settings.ring_seconds) if settings.mode == "incidents" else None
@@ -86,6 +91,14 @@ class Keeper:
                 self._write(message)
         self._until = time + self._after
 
+    def renew(self) -> None:
+        """What comes from now on goes into a recording of its own, without what came before."""
+        if self._ring is not None:
+            self._ring.take()
+        if self._bag is not None:
+            self._bag.close()
+            self._open()
+
     def flush(self, time: int) -> None:
         """Save what there is, and end the recording if its time is over at `time`, ns."""
         if self._bag is not None:
@@ -103,14 +116,14 @@ class Keeper:
     def _after(self) -> int:
         return round(self._settings.after_seconds * SECOND)
 
-    def _open(self) -> None:
-        self._bag = self._new_bag()
+    def _open(self, continues: str = "") -> None:
+        self._bag = self._new_bag(continues)
         self.bags += 1
 
     def _write(self, message: Message) -> None:
         assert self._bag is not None, "it was opened before"
         if self._bag.size > self._settings.megabytes * MEGABYTE:
             self._bag.close()
-            self._open()
+            self._open(continues=self._bag.path.name)
         self._bag.write(message)
         self.messages += 1

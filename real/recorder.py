@@ -11,6 +11,7 @@ import os
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,7 @@ from robolearn.real.bag_messages import (
 )
 from robolearn.real.messages import pack, packed_size
 from robolearn.real.record_settings import RecordSettings, require_rosbags
-from robolearn.real.recording import READY, About, Listener, serve
+from robolearn.real.recording import INCIDENTS, READY, RUNNING, About, Listener, serve
 from robolearn.real.shared_ring import RingWriter
 from robolearn.real.state_machine import State
 
@@ -74,6 +75,7 @@ class Recorder:
         self._closed = False
         self._schema, self._settings = about.schema, settings
         self._clock, self._wall = clock, wall
+        self._until = -inf  # by the clock: when the recording ends that judgements go into; there was none yet
         self._context = multiprocessing.get_context("spawn")
         self._ring = RingWriter(self._context, max(CAPACITY, STEPS * packed_size(about.schema)))
         self._node, theirs = self._context.Pipe(duplex=False)
@@ -133,6 +135,8 @@ class Recorder:
     def executed(self, begin: float, action: NDArray[np.float32], *, person: bool) -> None:
         """See `LoopObserver.executed`."""
         self._put(ACTION, begin, bytes((person,)) + action.astype(np.float32).tobytes())
+        if person:
+            self._note_incident(begin)
 
     def planned(self, begin: float, actions: NDArray[np.float32]) -> None:
         """See `LoopObserver.planned`."""
@@ -142,8 +146,25 @@ class Recorder:
         """See `LoopObserver.changed`."""
         if before is State.READY and after is State.ACTIVE:
             self._synchronise()  # within an activation, times stay evenly spaced
+        self._note_change(before, after)
         state = {"event": "state", "before": before, "after": after, "reason": reason}
         self._put(STATE, self._clock(), json.dumps(state).encode())
+
+    # the recorder's process decides by the same rules, see `Keeper`, but answers nobody
+
+    def _note_change(self, before: State, after: State) -> None:
+        if after in INCIDENTS:
+            self._note_incident(self._clock())
+        if self._settings.mode != "all":
+            return
+        if before is State.READY and after is State.ACTIVE:
+            self._until = inf
+        elif before in RUNNING and after not in RUNNING:
+            self._until = self._clock() + self._settings.after_seconds
+
+    def _note_incident(self, when: float) -> None:
+        if self._settings.mode == "incidents":
+            self._until = when + self._settings.after_seconds
 
     def _put(self, kind: int, when: float, data: bytes, *, wait: bool = False) -> None:
         self._ring.put(kind, round(when * SECOND) + self._offset, data, wait=wait)
@@ -157,9 +178,21 @@ class Recorder:
         """Say what the policy is told from the next activation on."""
         self._put(INSTRUCTION, self._clock(), instruction.encode(), wait=True)
 
-    def judge(self, success: bool) -> None:
-        """Say how it went."""
-        self._put(JUDGEMENT, self._clock(), bytes((success,)), wait=True)
+    def judge(self, success: bool) -> str:
+        """Say how it went; return why that is lost, "" if it is recorded."""
+        now = self._clock()
+        if not success:
+            self._note_incident(now)
+        if not (lost := self._lost(now)):
+            self._put(JUDGEMENT, now, bytes((success,)), wait=True)
+        return lost
+
+    def _lost(self, now: float) -> str:
+        if failure := self.statistics().get("recording_failed"):
+            return f"the recorder ended: {failure}"
+        if self._until == -inf:
+            return "nothing was recorded"
+        return "" if now < self._until else f"the recording ended {now - self._until:.1f} s ago"
 
     def statistics(self) -> dict[str, Any]:
         """What was recorded and what was lost: counts, and why it ended if it did."""

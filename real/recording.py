@@ -18,7 +18,7 @@ from typing import Any
 
 from robolearn.real.bag import Bag
 from robolearn.real.bag_contract import make_contract, write_contract
-from robolearn.real.bag_messages import ACTION, INSTRUCTION, JUDGEMENT, STATE, Message, Messages
+from robolearn.real.bag_messages import ACTION, INSTRUCTION, JUDGEMENT, OBSERVATION, STATE, Message, Messages
 from robolearn.real.bundle import Bundle
 from robolearn.real.keeper import Keeper
 from robolearn.real.realtime import use_ordinary
@@ -70,7 +70,7 @@ class Recording:
     def __init__(self, settings: RecordSettings, about: About) -> None:
         """Record into the settings' folder."""
         self._settings, self._about = settings, about
-        self._instruction = about.instruction
+        self._instruction = self._task = about.instruction  # what was said last, and what holds for what is recorded
         self._messages = Messages(about.schema)
         self._keeper = Keeper(settings, self._new_bag)
         self._led = False
@@ -84,7 +84,13 @@ class Recording:
         state = json.loads(entry.data) if entry.kind == STATE else None
         if state is not None and (state["before"], state["after"]) == (State.READY, State.ACTIVE):
             self._led = False
+            if self._settings.mode == "all":
+                self._task = self._instruction
             self._keeper.begin()
+        if entry.kind == OBSERVATION and self._task != self._instruction:
+            # the policy is told with the observation; a recording has one instruction
+            self._task = self._instruction
+            self._keeper.renew()
         for message in self._messages.said(*entry):
             self._keeper.add(message)
         if entry.kind == JUDGEMENT and not entry.data[0]:
@@ -100,9 +106,9 @@ class Recording:
         """Take a message of another source."""
         self._keeper.add(self._messages.compressed(message))
 
-    def flush(self) -> None:
-        """Save what there is; end a recording whose time is over."""
-        self._keeper.flush(time.time_ns())
+    def flush(self, now: int) -> None:
+        """Save what there is; end a recording whose time is over at `now`, ns since the epoch."""
+        self._keeper.flush(now)
 
     def close(self) -> None:
         """End the recording."""
@@ -120,11 +126,13 @@ class Recording:
         if person:
             self._keeper.incident(time)
 
-    def _new_bag(self) -> Bag:
+    def _new_bag(self, continues: str) -> Bag:
         about = self._about
-        columns = about.columns | {"instruction": self._instruction}
+        columns = about.columns | {"instruction": self._task}
         bag = Bag(_free(Path(self._settings.folder), about.name), store=self._messages.store, about=columns)
-        contract = make_contract(about.schema, robot=about.robot, task=self._instruction, columns=about.columns)
+        contract = make_contract(
+            about.schema, robot=about.robot, task=self._task, columns=about.columns, continues=continues
+        )
         write_contract(bag.path, contract)
         return bag
 
@@ -175,6 +183,7 @@ def _record(
     saved = time.monotonic()
     while not (reader.ended or ended.is_set()):
         time.sleep(BATCH)
+        now = time.time_ns()  # what was said before is read below, however long that takes, before a recording ends
         for entry in reader.read():
             recording.entry(entry)
         with suppress(Empty):
@@ -182,5 +191,5 @@ def _record(
                 recording.message(others.get_nowait())
         if time.monotonic() - saved >= FLUSH:
             saved = time.monotonic()
-            recording.flush()
+            recording.flush(now)
             _tell(node, json.dumps(recording.report()).encode())

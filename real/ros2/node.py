@@ -144,7 +144,8 @@ class PolicyController:
         """Begin to move; return why not, "" once begun."""
         if self._robot.rivals > 0:
             return RIVAL
-        self._instruct()  # may be set anew between activations
+        if self.controller.machine.state is State.READY:  # else it is refused, and what was told goes on to hold
+            self._instruct()
         return outcome(self.controller.request(Event.START), STOP_TIMEOUT)
 
     def stop(self) -> str:
@@ -179,8 +180,10 @@ class PolicyController:
     def _on_verdict(self, success: bool) -> str | None:
         if self._recorder is None:
             return "nothing is recorded: start the node with record=all"
-        self._recorder.judge(success)
-        return None
+        lost = self._recorder.judge(success)
+        if lost:  # who says it by topic gets no answer
+            self._node.get_logger().warning(f"a verdict is lost: {lost}")
+        return lost
 
     def _write(self) -> None:
         if self._path is None:

@@ -1,6 +1,7 @@
 """Recordings written here with `rosbags`, imported, and read by our loader and by LeRobot's."""
 
 import io
+import shutil
 from itertools import pairwise
 
 import numpy as np
@@ -247,20 +248,31 @@ def test_a_damaged_recording_is_refused(tmp_path):
         bring_in(tmp_path / "bag", tmp_path / "out", file)
 
 
-def test_frames_at_a_topic_s_messages_with_labels_columns_and_a_verdict(tmp_path):
-    truth = TYPES["std_msgs/msg/Bool"]
-    times = [0, 50, 100, 400, 450, 500]
-    messages = [("/commands", t, multi_array(t / 500, 0.0)) for t in times]
+TRUTH = TYPES["std_msgs/msg/Bool"]
+STEPS = {
+    "observation.state": {"topic": "/joint_states", "names": ["elbow", "wrist"], "unit": "rad"},
+    "intervention": {"topic": "/led", "dtype": "bool", "names": ["led"]},
+    "action": CONTRACT["channels"]["action"],
+}
+
+
+def steps(times):
+    """Messages of control steps at these times, in ms."""
+    messages = [("/commands", t, multi_array(t / 5000, 0.0)) for t in times]
     messages += [("/joint_states", t, joint_state(START, elbow=t, wrist=t)) for t in times]
-    messages += [("/led", t, truth(t in (50, 450))) for t in times] + [("/verdict", 600, truth(True))]
-    write_bag(tmp_path / "bags" / "one", messages)
-    channels = {
-        "observation.state": {"topic": "/joint_states", "names": ["elbow", "wrist"], "unit": "rad"},
-        "intervention": {"topic": "/led", "dtype": "bool", "names": ["led"]},
-        "action": CONTRACT["channels"]["action"],
-    }
-    data = {**CONTRACT, "frames": "/commands", "verdict_topic": "/verdict", "columns": {"bundle": "b"}}
-    (tmp_path / "bags" / "one" / "contract.yaml").write_text(yaml.safe_dump({**data, "channels": channels}))
+    return messages + [("/led", t, TRUTH(t in (50, 450))) for t in times]
+
+
+def record(path, messages, **options):
+    """Write a recording with its contract beside it."""
+    write_bag(path, messages)
+    data = {**CONTRACT, "frames": "/commands", "verdict_topic": "/verdict", "columns": {"bundle": "b"}, **options}
+    (path / "contract.yaml").write_text(yaml.safe_dump({**data, "channels": STEPS}))
+
+
+def test_frames_at_a_topic_s_messages_with_labels_columns_and_a_verdict(tmp_path):
+    times = [0, 50, 100, 400, 450, 500]
+    record(tmp_path / "bags" / "one", [*steps(times), ("/verdict", 600, TRUTH(True))])
     assert bring_in(tmp_path / "bags", tmp_path / "out", None) == 2  # the contract lies beside the recording
     data = EpisodeDataset.load(tmp_path / "out")
     assert data.schema["intervention"].dtype == "bool"
@@ -269,6 +281,57 @@ def test_frames_at_a_topic_s_messages_with_labels_columns_and_a_verdict(tmp_path
     assert data.columns["success"] == [False, True]
     assert data.columns["verdict"] == ["unsaid", "success"]
     assert data.columns["bundle"] == ["b", "b"]
+
+
+def test_a_verdict_is_about_the_episode_before_it(tmp_path):
+    said = [(0, True), (1300, True), (1400, False), (3050, True), (5300, True)]  # the first before any episode
+    starts = (100, 2000, 3000, 5000)  # nothing is said of the second; the last has too few frames
+    times = [t + 50 * k for t in starts for k in range(1 if t == 5000 else 6)]
+    record(tmp_path / "bag", [*steps(times), *(("/verdict", t, TRUTH(success)) for t, success in said)])
+    assert bring_in(tmp_path / "bag", tmp_path / "out", None) == 3
+    assert EpisodeDataset.load(tmp_path / "out").columns["verdict"] == ["failure", "unsaid", "success"]
+
+
+def split(folder):
+    """Record 11 parts, cut between an observation and its action."""
+    messages = sorted(steps(range(0, 1100, 50)), key=lambda entry: entry[1])
+    for k in range(11):
+        own = messages[6 * k + min(k, 1) : 6 * (k + 1) + 1]
+        name = "bag" if k == 0 else f"bag_{k + 1}"  # by name the tenth comes before the second
+        own += [("/verdict", 1200, TRUTH(True))] if k == 10 else []
+        record(folder / name, own, **({} if k == 0 else {"continues": f"bag_{k}" if k > 1 else "bag"}))
+
+
+def test_what_goes_on_in_other_recordings_is_one_episode(tmp_path):
+    split(tmp_path / "bags")
+    assert bring_in(tmp_path / "bags", tmp_path / "out", None) == 1
+    data = EpisodeDataset.load(tmp_path / "out")
+    np.testing.assert_array_equal(data.channels["observation.state"][:, 0], range(0, 1100, 50))
+    assert (data.columns["verdict"], data.columns["source"]) == (["success"], ["bag"])
+
+
+def test_what_is_left_of_a_recording_is_read(tmp_path, caplog):
+    split(tmp_path / "bags")
+    for name in ("bag", "bag_6"):
+        shutil.rmtree(tmp_path / "bags" / name)
+    assert bring_in(tmp_path / "bags", tmp_path / "out", None) == 2
+    assert EpisodeDataset.load(tmp_path / "out").columns["source"] == ["bag_2", "bag_7"]
+    assert "goes on from bag, which is not there" in caplog.text
+    assert "goes on from bag_6, which is not there" in caplog.text
+
+
+def test_recordings_without_a_frame_are_left_out(tmp_path, caplog):
+    for name in ("1", "3"):
+        record(tmp_path / "bags" / name, [("/verdict", 0, TRUTH(False))])
+    with pytest.raises(UserError, match="has a frame"):
+        bring_in(tmp_path / "bags", tmp_path / "out", None)
+    record(tmp_path / "bags" / "2", steps([0, 50, 100]))
+    caplog.clear()
+    assert bring_in(tmp_path / "bags", tmp_path / "out", None) == 1
+    assert EpisodeDataset.load(tmp_path / "out").columns["source"] == ["2"]
+    assert [record.getMessage().rpartition("/")[2] for record in caplog.records] == [
+        f"{name} is left out: not one frame was recorded" for name in ("1", "3")
+    ]
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """Recordings whose writer was killed, at whatever byte."""
 
 import fcntl
+import os
 import shutil
 
 import numpy as np
@@ -87,6 +88,26 @@ def test_mending_that_was_killed_too_goes_on(killed, tmp_path):
     finish(bag)
     (bag / "metadata.yaml").unlink()  # the file was replaced, this was not
     (bag / ".mending").mkdir()
+    finish(bag)
+    assert read(bag) == list(range(20))
+
+
+@pytest.mark.parametrize("replaced", [0, 1])
+def test_mending_that_ends_at_any_moment_loses_nothing(killed, tmp_path, monkeypatch, replaced):
+    bag = left(tmp_path / "bag", killed)
+    bag = bag.rename(tmp_path / "renamed")  # the file has another name than the folder
+    replace, count = os.replace, iter(range(2))
+
+    def broken(source, target):
+        if next(count) == replaced:
+            raise OSError("killed")
+        replace(source, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", broken)
+        with pytest.raises(UserError, match="killed"):
+            finish(bag)
+    assert is_bag(bag)
     finish(bag)
     assert read(bag) == list(range(20))
 

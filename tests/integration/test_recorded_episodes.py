@@ -84,14 +84,12 @@ class Episode:
         self.schema = Schema(features, FPS)
         self.periods, self.led, self.frames = 0, led, []
         self.about = About(self.schema, "panda", "random", {"bundle": "random"}, "lift the cube")
-        self.recorder = Recorder(
-            RecordSettings(mode="all", folder=str(folder), after_seconds=1e-3), self.about, clock=lambda: self.now
-        )
+        self.recorder = Recorder(RecordSettings(mode="all", folder=str(folder)), self.about, clock=lambda: self.now)
         self.recorder.start()
         for seed, verdict in zip(seeds, success, strict=True):
             self._run(plant, seed)
             if verdict is not None:
-                self.recorder.judge(verdict)
+                assert self.recorder.judge(verdict) == ""
         self.recorder.close()
 
     @property

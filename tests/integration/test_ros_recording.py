@@ -29,7 +29,7 @@ BACK = (-0.02, 0.0, 0.0)  # m/s
 @pytest.fixture
 def session(domain, tmp_path):
     bundle = write_bundle(tmp_path / "bundle", action=0.1 * FORWARD)
-    recording = RecordSettings(mode="all", folder=str(tmp_path / "recordings"), after_seconds=0.5)
+    recording = RecordSettings(mode="all", folder=str(tmp_path / "recordings"), after_seconds=2.0)
     options = {"plant": "kinematic_plant", "task": "move", "robot": "panda", "domain": domain}
     settings = Settings(stale_after=0.5, chunk_timeout=5.0)
     with Session(bundle, out=Path(tmp_path), settings=settings, recording=recording, **options) as session:

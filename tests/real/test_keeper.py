@@ -1,5 +1,7 @@
 """When recordings begin and end, and what they hold."""
 
+from pathlib import Path
+
 import hypothesis.strategies as st
 import pytest
 from hypothesis import given
@@ -15,7 +17,8 @@ def message(seconds, size=10):
 
 
 class FakeBag:
-    def __init__(self):
+    def __init__(self, name, continues):
+        self.path, self.continues = Path(name), continues
         self.times, self.size, self.closed, self.flushes = [], 0, False, 0
 
     def write(self, message):
@@ -35,8 +38,8 @@ class Bench:
         self.bags = []
         self.keeper = Keeper(RecordSettings(mode=mode, **options), self.new_bag)
 
-    def new_bag(self):
-        self.bags.append(FakeBag())
+    def new_bag(self, continues):
+        self.bags.append(FakeBag(f"bag{len(self.bags)}", continues))
         return self.bags[-1]
 
     def feed(self, begin, end, size=10):
@@ -90,6 +93,11 @@ def test_a_large_recording_goes_on_in_another():
     bench.keeper.begin()
     bench.feed(0, 10, size=400)
     assert [bag.times for bag in bench.bags] == [[0, 1, 2], [3, 4, 5], [6, 7, 8], [9]]
+    assert [bag.continues for bag in bench.bags] == ["", "bag0", "bag1", "bag2"]
+    bench.keeper.renew()
+    bench.feed(10, 11)
+    bench.keeper.begin()
+    assert [bag.continues for bag in bench.bags[4:]] == ["", ""]
 
 
 @given(

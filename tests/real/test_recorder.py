@@ -25,6 +25,7 @@ from mcap_ros2.decoder import DecoderFactory
 from PIL import Image
 from rosbags.highlevel import AnyReader
 
+from robolearn.data.importers.rosbag import read_bags
 from robolearn.data.importers.unfinished import finish
 from robolearn.errors import UserError
 from robolearn.real.bag_messages import IMAGE, OBSERVATION, Message, Messages
@@ -69,15 +70,18 @@ class Virtual:
     def activation(self, steps, *, person=(), stop=True):
         self.recorder.changed(State.READY, State.ACTIVE, "started")
         for k in range(steps):
-            begin = self.now
-            self.recorder.observed(begin, observation(k))
-            self.recorder.planned(begin, np.stack([action(k), action(k + 1)]))
-            for _ in range(5):
-                self.recorder.commanded(np.full(8, float(k)))
-                self.now += 0.01
-            self.recorder.executed(begin, action(k), person=k in person)
+            self.step(k, person=k in person)
         if stop:
             self.recorder.changed(State.ACTIVE, State.READY, "stopped")
+
+    def step(self, k, *, person=False):
+        begin = self.now
+        self.recorder.observed(begin, observation(k))
+        self.recorder.planned(begin, np.stack([action(k), action(k + 1)]))
+        for _ in range(5):
+            self.recorder.commanded(np.full(8, float(k)))
+            self.now += 0.01
+        self.recorder.executed(begin, action(k), person=person)
 
 
 @pytest.fixture
@@ -174,6 +178,64 @@ def test_each_activation_is_a_recording(make, tmp_path):
     assert [len(by_rosbags(bag)["/policy_controller/commands"]) for bag in bags(tmp_path)] == [10, 10, 10]
 
 
+def tasks(tmp_path):
+    """Instruction and number of control steps of each recording."""
+    found = []
+    for bag in bags(tmp_path):
+        task = yaml.safe_load((bag / "contract.yaml").read_text())["task"]
+        found.append((task, len(by_rosbags(bag).get("/policy_controller/frame/action", []))))
+    return found
+
+
+def test_another_instruction_is_another_recording(make, tmp_path):
+    recorder, virtual = make()
+    recorder.instruct("take it up")
+    virtual.activation(3, stop=False)
+    recorder.instruct("take it up")
+    virtual.step(0)
+    recorder.instruct("put it down")  # at once; the control step before it is over
+    virtual.step(1)
+    virtual.step(2)
+    recorder.changed(State.ACTIVE, State.READY, "stopped")
+    recorder.instruct("wait")  # for the next activation
+    recorder.judge(True)
+    virtual.activation(1)
+    recorder.close()
+    assert tasks(tmp_path) == [("take it up", 4), ("put it down", 2), ("wait", 1)]
+    assert "/policy_controller/verdict" in by_rosbags(bags(tmp_path)[1])
+
+
+def test_an_incident_s_recording_has_one_instruction(make, tmp_path):
+    recorder, virtual = make("incidents", ring_seconds=3600)
+    virtual.activation(3)
+    recorder.instruct("take it up")
+    recorder.judge(False)  # of what was done under the instruction before
+    virtual.activation(2)
+    recorder.close()
+    assert tasks(tmp_path) == [("lift the cube", 3), ("take it up", 2)]
+
+
+def test_what_the_ring_holds_has_one_instruction(make, tmp_path):
+    recorder, virtual = make("incidents", ring_seconds=3600)
+    virtual.activation(3)
+    recorder.instruct("take it up")
+    virtual.activation(2)
+    recorder.judge(False)
+    recorder.close()
+    assert tasks(tmp_path) == [("take it up", 2)]
+
+
+def test_a_recording_in_parts_is_one_episode(make, tmp_path):
+    recorder, virtual = make(megabytes=0.001)
+    virtual.activation(20)
+    assert recorder.judge(True) == ""
+    recorder.close()
+    assert len(bags(tmp_path)) > 10
+    ((episode,),) = read_bags(tmp_path / "bags", None, task=None).episodes
+    np.testing.assert_array_equal(episode.frames["action"], [action(k) for k in range(20)])
+    assert episode.columns["verdict"] == "success"
+
+
 @pytest.mark.parametrize("incident", ["hold", "person", "failure"])
 def test_incidents_alone(make, tmp_path, incident):
     recorder, virtual = make("incidents", ring_seconds=3600)
@@ -187,6 +249,38 @@ def test_incidents_alone(make, tmp_path, incident):
     recorder.close()
     (bag,) = bags(tmp_path)
     assert len(by_rosbags(bag)["/policy_controller/frame/action"]) >= 3
+
+
+def test_a_verdict_that_is_lost_is_told(make):
+    recorder, virtual = make(after_seconds=2.0)
+    assert recorder.judge(True) == "nothing was recorded"
+    virtual.activation(2)
+    virtual.now += 1.9
+    assert recorder.judge(True) == ""
+    virtual.now += 1.1
+    assert recorder.judge(False) == "the recording ended 1.0 s ago"
+    virtual.activation(2, stop=False)
+    virtual.now += 100
+    assert recorder.judge(True) == ""
+    os.kill(recorder._process.pid, signal.SIGTERM)
+    recorder._process.join(PATIENCE)
+    assert recorder.judge(True) == "the recorder ended: the recorder's process ended"
+
+
+@pytest.mark.parametrize("incident", ["hold", "person", "failure"])
+def test_success_is_recorded_only_around_incidents(make, incident):
+    recorder, virtual = make("incidents", after_seconds=2.0)
+    virtual.activation(3)
+    assert recorder.judge(True) == "nothing was recorded"
+    if incident == "hold":
+        recorder.changed(State.ACTIVE, State.HOLD, "the observation is old")
+    elif incident == "person":
+        virtual.activation(1, person=(0,))
+    else:
+        assert recorder.judge(False) == ""
+    assert recorder.judge(True) == ""
+    virtual.now += 2.5
+    assert "the recording ended" in recorder.judge(True)
 
 
 def test_nothing_happened_nothing_is_recorded(make, tmp_path):

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import sys
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -105,51 +106,60 @@ class BagData:
     Attributes:
         series: the messages of every source of the contract, in its order.
         task: the instruction.
-        success: the verdict, or None where nobody said one.
+        verdicts: when each was said, in ns, and whether it was success; in the order of time.
     """
 
     series: list[Series]
     task: str
-    success: bool | None
+    verdicts: list[tuple[int, bool]]
 
 
-def read_bag(path: Path, contract: BagContract) -> BagData:
+def read_bag(paths: Sequence[Path], contract: BagContract) -> BagData:
     """Return the messages of every source of the contract.
 
     Raises:
         UserError: a topic is missing or silent, or a message lacks what is asked for.
     """
     collectors = [_Collector(source) for source in contract.sources]
-    task, success = contract.task, None
-    with open_bag(path) as reader:
+    task, verdicts = contract.task, list[tuple[int, bool]]()
+    with open_bag(paths) as reader:
         wanted = defaultdict(list)
         for collector in collectors:
             wanted[collector.source.topic].append(collector)
         asked = {*wanted, *filter(None, [contract.task_topic])}
         # nobody has to say a verdict
         asked |= {topic for topic in reader.topics if topic == contract.verdict_topic}
-        for topic, message, time in _messages(reader, asked, path):
+        for topic, message, time in _messages(reader, asked, paths):
             if topic == contract.task_topic and task is None:
                 task = str(message.data)
             if topic == contract.verdict_topic:
-                success = bool(message.data)
+                verdicts.append((time, bool(message.data)))
             for collector in wanted[topic]:
                 collector.add(message, _stamp(message, topic) if contract.header_clock else time)
     if task is None:
-        raise UserError(f"{path}: {contract.task_topic} has no messages: give task=... instead")
+        raise UserError(f"{paths[0]}: {contract.task_topic} has no messages: give task=... instead")
     try:
-        return BagData([collector.series() for collector in collectors], task, success)
+        return BagData([collector.series() for collector in collectors], task, sorted(verdicts, key=itemgetter(0)))
     except UserError as error:
-        raise UserError(f"{path}: {error}") from error
+        raise UserError(f"{paths[0]}: {error}") from error
+
+
+def has_frames(paths: Sequence[Path], contract: BagContract) -> bool:
+    """Whether a recording has a message of the contract's `frames`; true where these are evenly spaced."""
+    if contract.frames is None:
+        return True
+    topic = contract.sources[contract.frames].topic
+    with open_bag(paths) as reader:
+        return any(connection.topic == topic and connection.msgcount for connection in reader.connections)
 
 
 def read_pictures(
-    path: Path, contract: BagContract, wanted: Mapping[int, set[int]], shapes: Mapping[int, tuple[int, ...]]
+    paths: Sequence[Path], contract: BagContract, wanted: Mapping[int, set[int]], shapes: Mapping[int, tuple[int, ...]]
 ) -> dict[int, dict[int, NDArray[np.uint8]]]:
     """Decode some pictures of a recording.
 
     Args:
-        path: the recording.
+        paths: the recording's parts, in order.
         contract: whose sources are meant.
         wanted: places among the topic's messages, by source.
         shapes: [height, width, 3] of each source.
@@ -161,9 +171,9 @@ def read_pictures(
     if not wanted:
         return result
     count: dict[str, int] = defaultdict(int)
-    with open_bag(path) as reader:
+    with open_bag(paths) as reader:
         topics = {contract.sources[i].topic for i in wanted}
-        for topic, raw in _raw(reader, topics, path):
+        for topic, raw in _raw(reader, topics, paths):
             here = [i for i in wanted if contract.sources[i].topic == topic and count[topic] in wanted[i]]
             if here:
                 pixels = picture(reader.deserialize(raw[2], raw[0].msgtype))
@@ -180,8 +190,8 @@ def _sized(pixels: NDArray[np.uint8], shape: tuple[int, ...], source: Source) ->
 
 
 @contextmanager
-def open_bag(path: Path) -> Iterator[Any]:
-    """Open a recording; messages without a definition in it are read as ROS 2 Jazzy defines them.
+def open_bag(paths: Sequence[Path]) -> Iterator[Any]:
+    """Open the parts of a recording as one; messages without a definition in it are read as ROS 2 Jazzy defines them.
 
     Raises:
         UserError: it is damaged, or no recording.
@@ -190,23 +200,24 @@ def open_bag(path: Path) -> Iterator[Any]:
     from rosbags.typesys import Stores, get_typestore
 
     try:
-        with AnyReader([path], default_typestore=get_typestore(Stores.ROS2_JAZZY)) as reader:
+        with AnyReader(paths, default_typestore=get_typestore(Stores.ROS2_JAZZY)) as reader:
             yield reader
     except AnyReaderError as error:
-        raise UserError(f"{path} cannot be read as a rosbag2 recording ({error}): copy it anew") from error
+        names = ", ".join(map(str, paths))
+        raise UserError(f"{names} cannot be read as a rosbag2 recording ({error}): copy it anew") from error
 
 
-def _raw(reader: Any, topics: set[str], path: Path) -> Iterator[tuple[str, Any]]:
+def _raw(reader: Any, topics: set[str], paths: Sequence[Path]) -> Iterator[tuple[str, Any]]:
     known = {connection.topic for connection in reader.connections}
     for topic in sorted(topics - known):
-        raise UserError(f"{path} has no topic '{topic}'{nearest(topic, known)}")
+        raise UserError(f"{paths[0]} has no topic '{topic}'{nearest(topic, known)}")
     connections = [connection for connection in reader.connections if connection.topic in topics]
     for entry in reader.messages(connections=connections):
         yield entry[0].topic, entry
 
 
-def _messages(reader: Any, topics: set[str], path: Path) -> Iterator[tuple[str, Any, int]]:
-    for topic, (connection, time, data) in _raw(reader, topics, path):
+def _messages(reader: Any, topics: set[str], paths: Sequence[Path]) -> Iterator[tuple[str, Any, int]]:
+    for topic, (connection, time, data) in _raw(reader, topics, paths):
         yield topic, reader.deserialize(data, connection.msgtype), time
 
 

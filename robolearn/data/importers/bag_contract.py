@@ -12,7 +12,18 @@ from robolearn.data.importers.resample import RULES, TAKES, TOO_OLD, Rule
 from robolearn.data.inferred_schema import UNKNOWN_UNIT
 from robolearn.errors import UserError, nearest
 
-OPTIONS = ("fps", "robot", "task", "task_topic", "clock", "min_frames", "frames", "verdict_topic", "columns")
+OPTIONS = (
+    "fps",
+    "robot",
+    "task",
+    "task_topic",
+    "clock",
+    "min_frames",
+    "frames",
+    "verdict_topic",
+    "columns",
+    "continues",
+)
 SOURCE_OPTIONS = ("field", "names", "unit", "low", "high", "size", "dtype", "resample", "tolerance", "too_old", "take")
 DTYPES = ("float32", "bool")  # of numbers
 FILE = "contract.yaml"  # beside a recording: its own contract
@@ -61,7 +72,7 @@ class BagContract:
         channels: places in `sources` by channel.
         sources: of all channels.
         frames: place in `sources` of the topic whose messages are the frames, or None: frames are evenly spaced.
-        verdict_topic: a topic of truths whose last message says whether the recording ended in success, or None.
+        verdict_topic: a topic of truths, each of which says whether the episode before it was a success, or None.
         columns: texts that each episode is marked with.
     """
 
@@ -112,6 +123,19 @@ def read_bag_contract(path: Path, *, task: str | None) -> BagContract:
         verdict_topic=given.options.get("verdict_topic"),
         columns=_columns(given),
     )
+
+
+def continued(folder: Path) -> str | None:
+    """Name of the recording that goes on in this one, as the contract beside it says; None where none does.
+
+    Raises:
+        UserError: the contract is no such YAML.
+    """
+    if not (folder / FILE).exists():
+        return None
+    own = read_contract(folder / FILE, options=OPTIONS, entry="topic", entry_options=SOURCE_OPTIONS)
+    name = own.options.get("continues")
+    return None if name is None else str(name)
 
 
 def _frames(contract: Contract, sources: Sequence[Source]) -> int | None:

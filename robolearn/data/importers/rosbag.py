@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,8 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from robolearn.data.importers.bag import Series, read_bag, read_pictures
-from robolearn.data.importers.bag_contract import FILE, BagContract, read_bag_contract, spread
+from robolearn.data.importers.bag import Series, has_frames, read_bag, read_pictures
+from robolearn.data.importers.bag_contract import FILE, BagContract, continued, read_bag_contract, spread
 from robolearn.data.importers.recordings import SOURCE, Recorded, Recordings, role_of
 from robolearn.data.importers.resample import SECOND, TooOldError, episodes
 from robolearn.data.importers.unfinished import finish, is_bag
@@ -18,7 +20,9 @@ from robolearn.data.inferred_schema import AXES
 from robolearn.errors import UserError
 from robolearn.schema import Feature, Schema, SchemaError
 
+log = logging.getLogger(__name__)
 Places = NDArray[np.intp]
+Parts = Sequence[Path]  # folders of a recording, in order
 Pictures = Mapping[int, Mapping[int, NDArray[np.uint8]]]
 
 
@@ -37,8 +41,10 @@ def read_bags(source: Path, contract: Path | None, *, task: str | None) -> Recor
         contract: YAML, see docs/data.md; None takes the one that lies beside each recording.
         task: the instruction; None takes the contract's.
 
+    Recordings in which no frame was recorded are left out, e.g. of an activation that was stopped at once.
+
     Raises:
-        UserError: there is no contract or no recording, a topic is missing or has no messages.
+        UserError: there is no contract or no recording, a topic is missing or has no messages, or there is no frame.
     """
     bags = find_bags(source)
     if not bags:
@@ -55,9 +61,40 @@ def read_bags(source: Path, contract: Path | None, *, task: str | None) -> Recor
 
     for bag in bags:
         finish(bag)
-    given = contract_of(bags[0])
-    schema = make_schema(given, read_bag(bags[0], given).series)
-    return Recordings(schema, given.robot, len(bags), (convert(bag, contract_of(bag), schema) for bag in bags))
+    used = _with_frames([(parts, contract_of(parts[0])) for parts in _join(bags)])
+    if not used:
+        raise UserError(f"no recording in {source} has a frame: no message is on the topic of its contract's `frames`")
+    first, given = used[0]
+    schema = make_schema(given, read_bag(first, given).series)
+    return Recordings(schema, given.robot, len(used), (convert(parts, each, schema) for parts, each in used))
+
+
+def _join(bags: Sequence[Path]) -> list[list[Path]]:
+    """The parts of each recording, in order: one that grew too large goes on in another folder."""
+    names = {bag.name for bag in bags}
+    before = {bag: name for bag in bags if (name := continued(bag)) is not None}
+    after: dict[str, Path] = {}
+    for bag, name in before.items():
+        if name in names:
+            after.setdefault(name, bag)  # of copies the first
+        else:
+            log.warning("%s goes on from %s, which is not there: it is read without", bag, name)
+    inner = set(after.values())
+    recordings = [[bag] for bag in bags if bag not in inner]
+    for parts in recordings:
+        while (following := after.get(parts[-1].name)) is not None:
+            parts.append(following)
+    return recordings
+
+
+def _with_frames(recordings: Sequence[tuple[Parts, BagContract]]) -> list[tuple[Parts, BagContract]]:
+    used = []
+    for parts, contract in recordings:
+        if has_frames(parts, contract):
+            used.append((parts, contract))
+        else:
+            log.warning("%s is left out: not one frame was recorded", parts[0])
+    return used
 
 
 def make_schema(contract: BagContract, series: Sequence[Series]) -> Schema:
@@ -88,20 +125,23 @@ def _feature(contract: BagContract, key: str, parts: Sequence[Series]) -> Featur
     return Feature(sources[0].dtype, (len(names),), names, units, role_of(key), bounds[0], bounds[1])
 
 
-def convert(bag: Path, contract: BagContract, schema: Schema) -> list[Recorded]:
+def convert(parts: Parts, contract: BagContract, schema: Schema) -> list[Recorded]:
     """Return the episodes of a recording.
 
     Raises:
         UserError: its messages make other channels than the schema's, or one comes too late and must not.
     """
-    data = read_bag(bag, contract)
+    data = read_bag(parts, contract)
     series = data.series
     try:
-        schema.require_same(make_schema(contract, series), what=str(bag))
+        schema.require_same(make_schema(contract, series), what=str(parts[0]))
     except SchemaError as error:
         raise UserError(f"the recordings differ: {error}") from error
-    found = [places for places in _resample(bag, contract, series) if len(places) >= contract.min_frames]
-    pictures = _decode(bag, contract, series, found)
+    pieces = [places for places in _resample(parts, contract, series) if len(places)]
+    verdicts = _assign(data.verdicts, [_begin(contract, series, places) for places in pieces])
+    kept = [i for i, places in enumerate(pieces) if len(places) >= contract.min_frames]
+    found = [pieces[i] for i in kept]
+    pictures = _decode(parts, contract, series, found)
     return [
         Recorded(
             {
@@ -109,9 +149,9 @@ def convert(bag: Path, contract: BagContract, schema: Schema) -> list[Recorded]:
                 for key in contract.channels
             },
             data.task,
-            {SOURCE: bag.name, **contract.columns, **_verdict(contract, data.success if i == len(found) - 1 else None)},
+            {SOURCE: parts[0].name, **contract.columns, **_verdict(contract, verdicts.get(i))},
         )
-        for i, places in enumerate(found)
+        for i, places in zip(kept, found, strict=True)
     ]
 
 
@@ -119,14 +159,26 @@ def _dtype(feature: Feature) -> str:
     return "uint8" if feature.dtype == "image" else feature.dtype
 
 
+def _begin(contract: BagContract, series: Sequence[Series], places: Places) -> int:
+    """When the first frame is, in ns; without `frames` in the contract, when its newest message came."""
+    which = range(len(series)) if contract.frames is None else [contract.frames]
+    return max(int(series[i].times[places[0, i]]) for i in which)
+
+
+def _assign(verdicts: Sequence[tuple[int, bool]], begins: Sequence[int]) -> dict[int, bool]:
+    """Verdicts by the episode that had begun last when each was said; of several the last counts."""
+    said = [(bisect_right(begins, time) - 1, success) for time, success in verdicts]
+    return {episode: success for episode, success in said if episode >= 0}
+
+
 def _verdict(contract: BagContract, success: bool | None) -> dict[str, Any]:
-    """Columns of an episode; the verdict is about the recording's last."""
+    """Columns of an episode."""
     if contract.verdict_topic is None:
         return {}
     return {"success": success is True, "verdict": "unsaid" if success is None else "success" if success else "failure"}
 
 
-def _resample(bag: Path, contract: BagContract, series: Sequence[Series]) -> list[Places]:
+def _resample(parts: Parts, contract: BagContract, series: Sequence[Series]) -> list[Places]:
     times = [part.times for part in series]
     frames = None if contract.frames is None else times[contract.frames]
     try:
@@ -135,16 +187,16 @@ def _resample(bag: Path, contract: BagContract, series: Sequence[Series]) -> lis
         source = contract.sources[error.channel]
         seconds = (error.time - min(part[0] for part in times)) / SECOND
         raise UserError(
-            f"{bag}: {source.topic} has no message within {source.rule.tolerance:g} s of the frame at {seconds:.3f} s: "
-            "raise `tolerance`, or set `too_old: cut` or `resample: drop` in the contract"
+            f"{parts[0]}: {source.topic} has no message within {source.rule.tolerance:g} s of the frame at "
+            f"{seconds:.3f} s: raise `tolerance`, or set `too_old: cut` or `resample: drop` in the contract"
         ) from error
 
 
-def _decode(bag: Path, contract: BagContract, series: Sequence[Series], found: Sequence[Places]) -> Pictures:
+def _decode(parts: Parts, contract: BagContract, series: Sequence[Series], found: Sequence[Places]) -> Pictures:
     """Decode only the pictures that a frame takes."""
     seen = [i for i, part in enumerate(series) if part.shape]
     wanted = {i: {int(series[i].values[place]) for places in found for place in places[:, i]} for i in seen}
-    return read_pictures(bag, contract, wanted, {i: series[i].shape for i in seen})
+    return read_pictures(parts, contract, wanted, {i: series[i].shape for i in seen})
 
 
 def _channel(parts: Sequence[int], series: Sequence[Series], pictures: Pictures, places: Places) -> NDArray[Any]:

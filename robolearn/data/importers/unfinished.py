@@ -99,7 +99,7 @@ def _rewrite(file: Path) -> None:
     from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 
     folder = file.parent
-    fresh = folder / MENDING / folder.name  # a recording has the name of its folder
+    fresh = folder / MENDING / file.stem  # its file has the name of the one whose place it takes
     reader = McapReader(file)
     try:
         reader.open()
@@ -122,7 +122,7 @@ def _rewrite(file: Path) -> None:
             # as they come: the reader's other way wants them in the order of time
             for connection, time, data in reader.messages_scan(reader.connections):
                 writer.write(connections[connection.id], time, data)
-    file.unlink()
-    for name in (f"{folder.name}.mcap", METADATA):
+    # wherever this is killed, there is one file, and without metadata.yaml it is mended again
+    for name in (file.name, METADATA):
         os.replace(fresh / name, folder / name)
     shutil.rmtree(fresh.parent)
