@@ -183,6 +183,23 @@ def test_fingers_may_touch_the_table_unless_they_may_not():
     assert re.match(r"table and panda_finger_joint\d_1 would come within 4 mm", strict.threat(on, on))
 
 
+def test_fingers_may_touch_the_table_and_nothing_else_that_stands_there():
+    hand = PANDA.chain.forward(HOME[:-1]).tool_pos
+    wall = f'<geom name="wall" type="box" size="0.05 0.2 0.02" pos="{hand[0]} {hand[1]} {hand[2]}"/>'
+    text = collision_model(PANDA).replace("<worldbody>", f"<worldbody>{wall}")
+    met = CollisionCheck(text, robot=PANDA, safety=SafetySettings()).touching(HOME)
+    assert "wall" in met
+
+
+def test_many_small_steps_bring_nothing_nearer():
+    strict = SafetySettings(fingers_touch_table=False)
+    checked, path = check(safety=strict), np.linspace(lowered(0.008), lowered(0.004), 6000)
+    checked.reset(path[0])
+    begin = min(checked.near(path[0]).values())
+    told = next(i for i, command in enumerate(path) if checked.threat(command, command))
+    assert min(checked.near(path[told]).values()) > begin - 1e-5
+
+
 def test_pairs_that_may_touch_are_left_aside_and_an_unknown_one_is_named():
     down = np.array((*DOWN, 0.04))
     names = [geom for geom in ("panda_hand_0", "panda_link7_0", "panda_link6_0", "panda_link6_1", "panda_link5_1")]

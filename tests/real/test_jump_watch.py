@@ -38,6 +38,13 @@ def test_a_jump_of_long_ago_is_no_reason(watch):
     assert watch.alarm(1.01) == ""  # told, and forgotten
 
 
+def test_a_jump_in_a_reading_that_took_long_or_while_the_loop_stood_still_is_told(watch):
+    watch.take(np.zeros(2), stamp=0.0, received=1.0)
+    assert watch.alarm(1.0) == ""
+    watch.take(np.ones(2), stamp=0.0, received=1.01)
+    assert "jumped" in watch.alarm(1.4)  # asked for the first time since
+
+
 def test_after_a_silence_a_joint_may_be_elsewhere(watch):
     assert took(watch, ((0.0, 0.0), 0, 1.0), ((0.3, 0.1), 0, 1.1)) == ""
     assert "'elbow'" in took(watch, ((0.3, 0.5), 0, 1.2))

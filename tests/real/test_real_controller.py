@@ -254,9 +254,11 @@ def test_a_dead_inference_process_is_a_fault_that_stop_clears():
     assert "inference process has ended" in bench.ask(Event.START)
 
 
-def test_an_action_that_is_not_finite_is_a_fault():
-    bench = Bench(inference=FakeInference(action=np.full(5, np.nan))).start().run(60)
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_an_action_that_is_not_finite_is_a_fault(bad):
+    bench = Bench(inference=FakeInference(action=(bad, 0.0, 0.0, 0.0, 0.06))).start().run(60)
     assert bench.state is State.FAULT
+    assert "not finite" in bench.controller.machine.reason
     assert np.isfinite(np.stack(bench.arm.sent)).all()
 
 

@@ -2,11 +2,12 @@
 
 import numpy as np
 import pytest
-from test_real_controller import HOME, PERIOD, ROBOT, Bench, FakeArm, FakeInference, require_within_limits
+from test_real_controller import FORWARD, HOME, PERIOD, ROBOT, Bench, FakeArm, FakeInference, require_within_limits
 
 from robolearn.errors import UserError
 from robolearn.real import control_loop
 from robolearn.real.control_loop import ControlLoop
+from robolearn.real.observer import Unobserved
 from robolearn.real.requests import SILENT, outcome
 from robolearn.real.safety import Limits
 from robolearn.real.settings import Settings
@@ -129,6 +130,57 @@ def test_a_start_right_after_a_stop_goes_on_from_the_last_command():
     require_within_limits([last, *bench.arm.sent[sent:]])
 
 
+class SlowArm(FakeArm):
+    """Follows its commands as a first-order lag, `lag` s."""
+
+    lag = 0.1
+
+    def write(self, position):
+        self.sent.append(position.copy())
+        self.told = position.copy()
+
+    def pass_period(self):
+        told = getattr(self, "told", self.pose)
+        self.pose = self.pose + (told - self.pose) * PERIOD / self.lag
+
+
+@pytest.mark.parametrize("lag", [0.05, 0.1, 0.2])
+@pytest.mark.parametrize("event", ["an old observation", "stop and start", "a short stall"])
+def test_an_arm_that_lags_gets_no_step_where_commands_go_on(lag, event):
+    bench = Bench(inference=FakeInference(action=2 * FORWARD))
+    arm = bench.arm = bench.controller._robot = bench.controller._watchdog._robot = SlowArm()
+    arm.lag = lag
+
+    def run(periods):
+        for _ in range(periods):
+            bench.run(1)
+            arm.pass_period()
+
+    run(1)
+    assert bench.ask(Event.START) == ""
+    run(60)
+    moved_on = len(arm.sent)
+    if event == "an old observation":
+        arm.old = 0.06
+        run(5)
+        arm.old = 0.0
+    elif event == "a short stall":
+        bench.count += 15
+    else:
+        bench.controller.request(Event.STOP)
+        run(60)
+        while bench.ask(Event.START):
+            run(1)
+    run(400)
+    assert bench.state is State.ACTIVE
+    assert len(arm.sent) > moved_on + 100
+    if event != "a short stall":
+        require_within_limits(arm.sent)
+    else:  # in which the driver has stopped the arm where the last command said
+        require_within_limits(arm.sent[:moved_on])
+        require_within_limits(arm.sent[moved_on - 1 :])
+
+
 def test_commands_begin_at_the_last_one_only_where_the_arm_still_is():
     close, away = HOME + 0.004, HOME + np.array((0, 0, 0, 0, 0, 0, 0.03, 0))
     np.testing.assert_array_equal(first_command(close, None, settled=True), close)
@@ -180,6 +232,35 @@ def test_an_arm_is_braked_when_the_control_loop_fails(at_once):
     np.testing.assert_array_equal(bench.arm.sent[-1], bench.arm.sent[-2])
 
 
+def test_the_arm_is_braked_even_if_who_is_told_of_the_failure_fails_too():
+    class Failing(Unobserved):
+        def executed(self, *_, **__):
+            raise OSError("no space left")
+
+        def commanded(self, position):
+            if failing:
+                raise OSError("no space left")
+
+    failing = False
+    bench = Bench().start().run(62)
+    bench.controller._observer = Failing()
+    failing = True
+    loop = ControlLoop(bench.controller, lock=False)
+    loop._loop = lambda: bench.run(60)
+    loop._run()
+    assert "no space left" in loop.failure
+    assert (bench.state, bench.controller.moving) == (State.FAULT, False)
+    require_within_limits(bench.arm.sent)
+
+
+def test_what_was_refused_in_one_activation_is_not_counted_in_the_next():
+    bench = Bench().start().run(60)
+    bench.controller.safety.refused = bench.controller.safety.limited = 7
+    stopped(bench)
+    assert bench.ask(Event.START) == ""
+    assert (bench.controller.safety.refused, bench.controller.safety.limited) == (0, 0)
+
+
 def test_a_loop_that_stood_still_for_a_moment_holds_and_goes_on_from_where_the_arm_is():
     bench = Bench().start().run(60)
     before = len(bench.arm.sent)
@@ -195,12 +276,13 @@ def test_a_loop_that_stood_still_for_a_moment_holds_and_goes_on_from_where_the_a
 
 def test_a_loop_that_stood_still_for_long_is_a_fault_and_does_not_go_on():
     bench = Bench().start().run(60)
+    sent = len(bench.arm.sent)
     bench.count += 150  # 0.6 s
     bench.run(60)
     assert bench.state is State.FAULT
     assert "the control loop stood still for 0.60 s" in bench.controller.machine.reason
     assert not bench.controller.moving
-    assert len(bench.arm.sent) == 60  # the arm may have been moved meanwhile: nothing sets it back
+    assert len(bench.arm.sent) == sent  # the arm may have been moved meanwhile: nothing sets it back
     bench.ask(Event.STOP)
     bench.run(1)
     assert bench.ask(Event.START) == ""

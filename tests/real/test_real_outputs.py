@@ -14,6 +14,7 @@ from test_real_controller import PERIOD, Bench
 
 from robolearn.real.ros2.outputs import joint_trajectory, make_writer
 from robolearn.real.ros2.wiring import GRIPPER_COMMANDS, OUTPUTS, Gripper, Wiring
+from robolearn.real.starting import SETTLING
 from robolearn.real.state_machine import Event
 from robolearn.sim.robots import get_robot
 
@@ -118,6 +119,7 @@ def test_an_arm_that_was_moved_between_two_motions_does_not_jump(output):
     sending = Sending(output)
     sending.move_and_stop()
     before = len(sending.arm)
+    sending.bench.run(round(SETTLING / PERIOD))  # it has come to rest
     sending.bench.arm.pose[0] += 0.4
     sending.move_and_stop()
     first = sending.arm[before]
