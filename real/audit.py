@@ -21,6 +21,7 @@ Speed = tuple[Array, int]
 SILENCE = 10  # periods without a command: what follows begins anew, at the measured pose
 APART = 0.05  # rad that a first command may be from where the arm is
 SAGGED = 0.01  # rad that a command after a rest may be from there
+LAG = 0.01  # rad that it may have moved between what the node and the observer saw
 SHARE = 0.5  # of its distance from the command before
 ROUNDING = 1e-6  # rad or m
 UNSURE = 0.6  # periods that a time may be from a whole number of them
@@ -123,7 +124,7 @@ class _Judge:
             apart = float(np.abs(command[: self._n] - recording.measured[i]).max())
             if last is None:
                 if np.isfinite(apart):
-                    self._check("start", apart, APART)
+                    self._first(recording, i)
             else:
                 before = recording.commands[last]
                 self._position(command, last, before)
@@ -138,6 +139,18 @@ class _Judge:
                         self._check(kind, share, 1.0)
                 resting, earlier = np.array_equal(command, before), [] if anew else [*earlier[-1:], now]
             last = i
+
+    def _first(self, recording: Recording, i: int) -> None:
+        """Judge where commands begin: at the arm, or near the last command while it may be on its way there."""
+        command, measured = recording.commands[i], recording.measured[i]
+        arm = np.append(measured, np.clip(command[-1], self._lower[-1], self._upper[-1]))  # its width is not known
+        apart = float(np.abs(command - arm)[:-1].max())
+        going_on = i > 0 and float(np.abs(command - recording.commands[i - 1])[:-1].max()) <= SAGGED
+        if not going_on:
+            self._check("start", apart, APART if i == 0 else SAGGED + LAG)
+        outside = np.maximum(self._lower - command, command - self._upper)
+        allowed = np.maximum(np.maximum(self._lower - arm, arm - self._upper), 0.0)
+        self._check("position", float((outside - allowed).max()), SAGGED)
 
     def _speeds(self, change: Array, between: float) -> list[Speed]:
         """Speeds of a change, each with its number of periods: one, as an arm goes on, or those of the time."""

@@ -35,7 +35,8 @@ def publish(rate: float, seconds: float, joints: int) -> dict[str, object]:
     node = rclpy.create_node("timer_controller")
     publisher = node.create_publisher(Float64MultiArray, "/timer_controller/commands", 1)
     node.create_subscription(JointState, "/joint_states", lambda message: None, 1)
-    period, late, missed = 1.0 / rate, [], 0
+    period, missed, due = 1.0 / rate, 0, 0.0
+    late: list[float] = []
 
     def on_time() -> None:
         nonlocal due, missed

@@ -79,6 +79,24 @@ def test_a_tool_that_leaves_its_box_is_found_and_coming_back_is_not():
     assert audited(leaning[::-1]).violations["box"] == 0
 
 
+def test_first_commands_are_judged_too():
+    arm = HOME.copy()
+    arm[0] = ROBOT.upper[0] - 0.005
+    beyond = arm + np.eye(8)[0] * 0.045
+    assert audited([beyond] * 5, measured=arm[:-1]).violations["position"] == 1
+    wide = HOME.copy()
+    wide[-1] = 0.5
+    assert audited([wide] * 5).violations["position"] == 1
+    elsewhere = [HOME, HOME + np.eye(8)[0] * 0.049]
+    assert audited(elsewhere, times=[0.0, 0.046]).violations["start"] == 1
+
+
+def test_after_a_silence_commands_may_go_on_while_the_arm_is_still_on_its_way():
+    found = audited([HOME, HOME], times=[0.0, 0.5], measured=HOME[:-1] + 0.1 * np.eye(7)[0])
+    assert found.violations["start"] == 1  # the first of all, of which nothing is known
+    assert found.segments == 2
+
+
 def test_what_is_no_number_is_found():
     assert audited([HOME, np.full(8, np.nan)]).violations["finite"] == 1
     assert audited([np.full(8, np.nan)]).violations["finite"] == 1
