@@ -220,7 +220,7 @@ def load_weights(policy: PreTrainedPolicy, path: Path) -> None:
 def fill_weights(policy: nn.Module, tensors: dict[str, Tensor], path: Path) -> None:
     """Fill a policy with the tensors of the file `path`; see `load_weights`."""
     own = policy.state_dict()
-    for name in own.keys() | tensors.keys():
+    for name in own | tensors:  # in the policy's order, whatever the strings' hashes are
         if name not in own or name not in tensors or own[name].shape != tensors[name].shape:
             there, here = (tuple(d[name].shape) if name in d else "absent" for d in (tensors, own))
             raise UserError(

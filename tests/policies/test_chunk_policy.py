@@ -217,7 +217,7 @@ def edit(path, change):
             lambda f: edit(f / "config.json", lambda d: d.update(type="robolearn_flw")),
             "policy 'robolearn_flw'; did you mean 'robolearn_flow'",
         ),
-        (lambda f: edit(f / "config.json", lambda d: d.update(hidden_dim=32)), r"another policy: .*\(32"),
+        (lambda f: edit(f / "config.json", lambda d: d.update(hidden_dim=32)), r"another policy: .*\b32\b"),
         (lambda f: make_schema(3).save(f / "schema.json"), r"'action' has shape \(2,\)"),
         (lambda f: make_schema(camera=True).save(f / "schema.json"), r"'observation\.images\.top' has shape None"),
     ],
