@@ -31,7 +31,17 @@ from robolearn.real.observer import LoopObserver, Unobserved
 from robolearn.real.requests import Requests, settle
 from robolearn.real.safety import Limits, SafetyFilter
 from robolearn.real.settings import Settings
-from robolearn.real.starting import SETTLING, eased, first_command, moved, next_command, not_finite, refusal
+from robolearn.real.starting import (
+    NEAR,
+    SETTLING,
+    eased,
+    elsewhere,
+    first_command,
+    moved,
+    next_command,
+    not_finite,
+    refusal,
+)
 from robolearn.real.state_machine import Event, State, StateMachine
 from robolearn.real.statistics import LoopStatistics
 from robolearn.real.watchdog import Alarm, Watchdog
@@ -184,13 +194,14 @@ class Controller:
         if not self._inference.alive:
             return "the inference process has ended: restart the node"
         measured = self._measured(self._read()[0])
-        if self._last is not None and not self._settled and moved(measured, self._last, self._names):
+        # a simulated arm may also have been put elsewhere: only rest tells
+        if not self._settled and elsewhere(measured, self._last, NEAR):
             return "the arm is still on its way to its last command: wait a moment"
         if reason := refusal(measured, self._range, self._names) or self._watchdog.alarm(now):
             return reason
         if self.safety.collisions is not None and (reason := self.safety.collisions.touching(measured)):
             return reason
-        self.safety.reset(first_command(measured, self._last, settled=self._settled))
+        self.safety.reset(first_command(measured, self._last))
         self.safety.count_anew()
         self.statistics, self._led = self._new_statistics(), False
         self.machine.handle(Event.START, "started")

@@ -47,14 +47,18 @@ def not_finite(measured: Array, names: Sequence[str]) -> str:
     return ""
 
 
-def first_command(measured: Array, last: Array | None, *, settled: bool) -> Array:
+def elsewhere(measured: Array, last: Array | None, bound: float) -> bool:
+    """Whether a joint is further than `bound` rad from the last command [n_joints + 1], if there was one."""
+    return last is None or bool((np.abs(measured - last)[:-1] > bound).any())
+
+
+def first_command(measured: Array, last: Array | None, *, near: float = NEAR) -> Array:
     """Where commands begin [n_joints + 1]: the last one where the arm still is there, else the measured pose.
 
-    A measured pose sags and lags, so that beginning there would set an arm back that nobody has moved; one that has
-    not `settled` may lag by much. All joints count together: an arm that is elsewhere has nothing to do with its last
-    command.
+    A measured pose sags and lags, by `near` rad at most, so that beginning there would set an arm back that nobody has
+    moved. All joints count together: an arm that is elsewhere has nothing to do with its last command.
     """
-    if last is None or (np.abs(measured - last)[:-1] > (NEAR if settled else DISPLACED)).any():
+    if last is None or elsewhere(measured, last, near):
         return measured.copy()
     command = last.copy()
     if abs(measured[-1] - last[-1]) > NEAR_WIDTH:  # somebody may have opened it
@@ -75,7 +79,10 @@ def eased(start: Array, goal: Array, *, elapsed: float, ramp: float) -> Array:
 
 
 def next_command(measured: Array, last: Array, *, settled: bool) -> Array:
-    """Where commands go on after a hold, likewise; the gripper keeps its set-point, and with it what it holds."""
-    command = first_command(measured, last, settled=settled)
+    """Where commands go on after a hold, likewise; the gripper keeps its set-point, and with it what it holds.
+
+    An arm that has not `settled` may still lag behind its last command by much.
+    """
+    command = first_command(measured, last, near=NEAR if settled else DISPLACED)
     command[-1] = last[-1]
     return command

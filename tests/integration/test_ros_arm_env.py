@@ -18,6 +18,7 @@ from robolearn.real.ros2.arm import RosArmEnv, require_readable
 from robolearn.real.ros2.processes import Child
 from robolearn.real.settings import Settings
 from robolearn.schema import Schema
+from robolearn.sim.collision import collision_model
 from robolearn.sim.robots import get_robot
 
 pytestmark = [pytest.mark.ros, pytest.mark.alone, pytest.mark.slow]
@@ -57,6 +58,7 @@ def open_arm(domain, *, settings=None, **options):
         schema=schema(),
         action_space=SPACE,
         settings=settings or Settings(stale_after=1.0, deadline=0.05),
+        collision=collision_model(SPACE.robot),
         domain=domain,
         instruction="move",
         stage_names=("move",),

@@ -183,14 +183,12 @@ def test_an_arm_that_lags_gets_no_step_where_commands_go_on(lag, event):
 
 def test_commands_begin_at_the_last_one_only_where_the_arm_still_is():
     close, away = HOME + 0.004, HOME + np.array((0, 0, 0, 0, 0, 0, 0.03, 0))
-    np.testing.assert_array_equal(first_command(close, None, settled=True), close)
-    np.testing.assert_array_equal(first_command(close, HOME, settled=True), HOME)
-    np.testing.assert_array_equal(first_command(away, HOME, settled=True), away)
-    np.testing.assert_array_equal(first_command(away, HOME, settled=False), HOME)  # it is still on its way
+    np.testing.assert_array_equal(first_command(close, None), close)
+    np.testing.assert_array_equal(first_command(close, HOME), HOME)
+    np.testing.assert_array_equal(first_command(away, HOME), away)
+    np.testing.assert_array_equal(next_command(away, HOME, settled=False), HOME)  # it is still on its way
     opened = HOME + np.array((*[0.0] * 7, 0.02))
-    np.testing.assert_array_equal(
-        first_command(opened, HOME, settled=True), opened
-    )  # by somebody, while nothing was sent
+    np.testing.assert_array_equal(first_command(opened, HOME), opened)  # by somebody, while nothing was sent
     np.testing.assert_array_equal(next_command(opened, HOME, settled=True), HOME)  # by what it holds
     assert refusal(HOME, LIMITS, NAMES) == moved(close, HOME, NAMES) == ""
 
