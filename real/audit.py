@@ -148,9 +148,7 @@ class _Judge:
         going_on = i > 0 and float(np.abs(command - recording.commands[i - 1])[:-1].max()) <= SAGGED
         if not going_on:
             self._check("start", apart, APART if i == 0 else SAGGED + LAG)
-        outside = np.maximum(self._lower - command, command - self._upper)
-        allowed = np.maximum(np.maximum(self._lower - arm, arm - self._upper), 0.0)
-        self._check("position", float((outside - allowed).max()), SAGGED)
+        self._check("position", self._further_out(command, arm), SAGGED)
 
     def _speeds(self, change: Array, between: float) -> list[Speed]:
         """Speeds of a change, each with its number of periods: one, as an arm goes on, or those of the time."""
@@ -159,11 +157,14 @@ class _Judge:
         return [(change / (k * self._period), k) for k in sorted(periods)]
 
     def _position(self, command: Array, last: int, before: Array) -> None:
-        # what began outside may come in
+        self._check("position", self._further_out(command, before), ROUNDING)
+        self._check("box", float(self._beyond[self._at] - self._beyond[last]), ROUNDING)
+
+    def _further_out(self, command: Array, before: Array) -> float:
+        """How much further in rad or m a command is beyond an end than `before`: what began outside may come in."""
         outside = np.maximum(self._lower - command, command - self._upper)
         allowed = np.maximum(np.maximum(self._lower - before, before - self._upper), 0.0)
-        self._check("position", float((outside - allowed).max()), ROUNDING)
-        self._check("box", float(self._beyond[self._at] - self._beyond[last]), ROUNDING)
+        return float((outside - allowed).max())
 
     def _shares(self, now: list[Speed], earlier: list[list[Speed]]) -> dict[str, float]:
         """Of its limit that each derivative reaches, with those numbers of periods that make it least."""

@@ -59,7 +59,7 @@ class ControlLoop:
         """Brake after a failure, if commands can still be sent."""
         try:
             self.controller.fail("the control loop failed")
-        except Exception:  # of who is told; the state has changed by then
+        except Exception:  # nothing may keep the arm from being braked; the state has changed by then
             log.exception("the failure could not be told")
         deadline = time.monotonic()
         try:

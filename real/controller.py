@@ -195,7 +195,7 @@ class Controller:
             return "the inference process has ended: restart the node"
         measured = self._measured(self._read()[0])
         # a simulated arm may also have been put elsewhere: only rest tells
-        if not self._settled and elsewhere(measured, self._last, NEAR):
+        if self._last is not None and not self._settled and elsewhere(measured, self._last, NEAR):
             return "the arm is still on its way to its last command: wait a moment"
         if reason := refusal(measured, self._range, self._names) or self._watchdog.alarm(now):
             return reason

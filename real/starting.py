@@ -47,9 +47,9 @@ def not_finite(measured: Array, names: Sequence[str]) -> str:
     return ""
 
 
-def elsewhere(measured: Array, last: Array | None, bound: float) -> bool:
-    """Whether a joint is further than `bound` rad from the last command [n_joints + 1], if there was one."""
-    return last is None or bool((np.abs(measured - last)[:-1] > bound).any())
+def elsewhere(measured: Array, last: Array, bound: float) -> bool:
+    """Whether a joint is further than `bound` rad from the last command [n_joints + 1]."""
+    return bool((np.abs(measured - last)[:-1] > bound).any())
 
 
 def first_command(measured: Array, last: Array | None, *, near: float = NEAR) -> Array:

@@ -2,7 +2,6 @@
 
 import errno
 import hashlib
-import importlib.util
 import json
 import os
 import socket
@@ -14,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from bundle_factory import make_schema, write_bundle
 
 from robolearn.cli import explain, main
 from robolearn.data.layout import data_file
@@ -24,25 +24,15 @@ from robolearn.sim.robots import get_robot
 HERE = Path(__file__).parent
 
 
-def load_factory():
-    spec = importlib.util.spec_from_file_location("bundle_factory", HERE / "real" / "bundle_factory.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-factory = load_factory()
-
-
 @pytest.fixture
 def bundle(tmp_path):
-    return factory.write_bundle(tmp_path / "bundle")
+    return write_bundle(tmp_path / "bundle")
 
 
 @pytest.fixture
 def dataset(tmp_path):
     """Two episodes of ten frames of the lift task's channels."""
-    writer = DatasetWriter(tmp_path / "demos", factory.make_schema(get_robot("panda")), robot_type="panda")
+    writer = DatasetWriter(tmp_path / "demos", make_schema(get_robot("panda")), robot_type="panda")
     rng = np.random.default_rng(0)
     for _ in range(2):
         frames = {k: rng.uniform(0, 0.01, (10, *f.shape)).astype(np.float32) for k, f in writer.schema.features.items()}

@@ -187,10 +187,7 @@ class Session:
 
     def keep_on(self, seed: int, *, seconds: float) -> Result:
         """Let the policy move the arm for as long, success or not; return the loop's statistics."""
-        client = self._client
-        client.call("stop")
-        client.reset(seed)
-        client.start()
+        client = self._begin(seed)
         end = time.monotonic() + seconds
         while time.monotonic() < end:
             client.spin()
@@ -199,10 +196,7 @@ class Session:
 
     def episode(self, seed: int, *, limit: float) -> Result:
         """Run one episode for at most `limit` s of the arm's time."""
-        client = self._client
-        client.call("stop")
-        client.reset(seed)
-        client.start()
+        client = self._begin(seed)
         news = client.wait_for_end(limit)
         client.call("stop")
         loop = self._loop()
@@ -212,6 +206,13 @@ class Session:
         client.reset(NO_SEED)  # the arm has written the trajectory when it confirms
         elapsed = news["success_at"] if success else news["elapsed"]
         return {"seed": seed, "success": success, "stage": news["stage"], "elapsed": elapsed, "loop": loop}
+
+    def _begin(self, seed: int) -> Client:
+        client = self._client
+        client.call("stop")
+        client.reset(seed)
+        client.start()
+        return client
 
     def _loop(self) -> Result:
         loop: Result = json.loads(self._statistics.read_text())

@@ -14,7 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
+    from robolearn.real.ros2.episodes import Session
     from robolearn.real.ros2.processes import Child
+    from robolearn.real.settings import Settings
+    from robolearn.safety_settings import SafetySettings
 
 MOVING = 100  # commands after which an episode is under way
 NEWS = 5.0  # s that a state may take to be told
@@ -35,24 +38,14 @@ class Rig:
     def __init__(self, bundle: Path, *, task: str, out: Path, safety: Mapping[str, Any]) -> None:
         """Prepare to run a bundle of the Panda; `safety` is of `SafetySettings`."""
         from robolearn.real.ros2.domain import choose_domain
-        from robolearn.real.ros2.episodes import Session
         from robolearn.real.settings import Settings
         from robolearn.safety_settings import SafetySettings
 
         self._domain, self._report, self._log = choose_domain(None), out / "observer.json", out / "log" / "observer.txt"
-        plant = "robolearn.sim.ros_arm"
-        settings = Settings()
-        self.session = Session(
-            bundle,
-            out=out,
-            settings=settings,
-            safety=SafetySettings(**safety),
-            plant=plant,
-            task=task,
-            robot="panda",
-            domain=self._domain,
+        self.session = simulated_session(
+            bundle, task=task, out=out, safety=SafetySettings(**safety), domain=self._domain
         )
-        words = {"--bundle": bundle, "--rate": settings.rate, "--out": self._report}
+        words = {"--bundle": bundle, "--rate": Settings.rate, "--out": self._report}
         self._words = [str(text) for pair in words.items() for text in pair]
         self._told: list[tuple[float, str, str]] = []
         self._count = 0
@@ -181,6 +174,32 @@ class Rig:
         with np.load(self._report.with_suffix(".npz"), allow_pickle=False) as seen:
             self.times: NDArray[np.float64] = seen["times"]
             self.commands: NDArray[np.float64] = seen["commands"]
+
+
+def simulated_session(
+    bundle: Path,
+    *,
+    task: str,
+    out: Path,
+    settings: Settings | None = None,
+    safety: SafetySettings | None = None,
+    domain: int | None = None,
+) -> Session:
+    """A simulated Panda and the control node, not started yet; in a free ROS domain when None."""
+    from robolearn.real.ros2.domain import choose_domain
+    from robolearn.real.ros2.episodes import Session
+    from robolearn.real.settings import Settings
+
+    return Session(
+        bundle,
+        out=out,
+        settings=Settings() if settings is None else settings,
+        safety=safety,
+        plant="robolearn.sim.ros_arm",
+        task=task,
+        robot="panda",
+        domain=choose_domain(domain),
+    )
 
 
 def inference_of(node: int) -> int:

@@ -50,3 +50,36 @@ def finetune(
     config = build("finetune", compose("finetune", ["env.threads=1", f"checkpoint={checkpoint}", *words]))
     worlds = (config.task, config.robot, config.env, config.algo)
     return verb.finetune(*worlds, checkpoint=checkpoint, dataset=dataset, seed=seed, out=out)
+
+
+def demonstrate(task: str, *, num_episodes: int, out: Path) -> Quality:
+    """Collect scripted demonstrations without noise, of seed 0."""
+    return collect((f"task={task}", "expert=scripted", "expert.noise=0"), num_episodes=num_episodes, seed=0, out=out)
+
+
+def export(task: str, *, checkpoint: Path, out: Path) -> float:
+    """`robolearn export`, without provenance; see `robolearn.commands.export.export`."""
+    from robolearn.commands import export as verb
+    from robolearn.compose import build, compose
+
+    config = build("export", compose("export", [f"task={task}", f"checkpoint={checkpoint}"]))
+    return verb.export(config.task, config.robot, checkpoint=checkpoint, out=out, config_yaml="{}\n", notes={})
+
+
+def trained_bundle(task: str, words: Sequence[str], *, num_episodes: int, out: Path) -> Path:
+    """Demonstrate, train with the options `words` and export into `out`, unless that is done; return the bundle.
+
+    Raises:
+        UserError: it was begun with other settings.
+    """
+    from robolearn.commands.common import claim
+
+    data, trained, bundle = out / "demonstrations", out / "policy", out / "bundle"
+    out.mkdir(parents=True, exist_ok=True)
+    claim(out, {"task": task, "demonstrations": num_episodes, "train": list(words)})
+    if not bundle.exists():
+        with told_to(out / "log.txt"):
+            demonstrate(task, num_episodes=num_episodes, out=data)
+            train((f"task={task}", *words), dataset=data, seed=0, out=trained)
+            export(task, checkpoint=trained, out=bundle)
+    return bundle

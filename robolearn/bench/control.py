@@ -10,7 +10,7 @@ import numpy as np
 
 from robolearn.bench._control_faults import CASES, run_case
 from robolearn.bench._pool import RECORDS, kept, narrow
-from robolearn.bench._verbs import collect, told_to, train
+from robolearn.bench._verbs import trained_bundle
 from robolearn.eval.results import Measure, Result, provenance
 
 SUMMARY = "the control node under faults of arm, node, inference and people, through ROS 2 (an hour; resumes)"
@@ -75,30 +75,9 @@ def run(
     return [measure for case, result in finished.items() for measure in _measures(case, result)]
 
 
-def demonstrations() -> Path:
-    """Collect what policies are trained on here, unless that is done; return the dataset."""
-    out = OUT / "demonstrations"
-    with told_to(OUT / "log.txt"):
-        collect((f"task={TASK}", "expert=scripted", "expert.noise=0"), num_episodes=DEMONSTRATIONS, seed=0, out=out)
-    return out
-
-
 def prepare() -> Path:
     """Train and export the policy that moves the arm, unless that is done; return the bundle."""
-    from robolearn.commands.common import claim
-    from robolearn.commands.export import export
-    from robolearn.compose import build, compose
-
-    OUT.mkdir(parents=True, exist_ok=True)
-    claim(OUT, {"task": TASK, "demonstrations": DEMONSTRATIONS, "train": list(TRAIN)})
-    trained, bundle = OUT / "policy", OUT / "bundle"
-    if not bundle.exists():
-        data = demonstrations()
-        config = build("export", compose("export", [f"task={TASK}", f"checkpoint={trained}"]))
-        with told_to(OUT / "log.txt"):
-            train((f"task={TASK}", *TRAIN), dataset=data, seed=0, out=trained)
-            export(config.task, config.robot, checkpoint=trained, out=bundle, config_yaml="{}\n", notes={})
-    return bundle
+    return trained_bundle(TASK, TRAIN, num_episodes=DEMONSTRATIONS, out=OUT)
 
 
 def table(result: Result) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from robolearn.bench._pool import RECORDS, kept, narrow
-from robolearn.bench._verbs import collect, told_to, train
+from robolearn.bench._verbs import trained_bundle
 from robolearn.eval.metrics import SuccessRate
 from robolearn.eval.results import Measure, Result, provenance
 from robolearn.execution import Execution
@@ -104,21 +104,7 @@ def run(
 
 def prepare(task: str) -> Path:
     """Train and export a task's policy, unless that is done; return the bundle."""
-    from robolearn.commands.common import claim
-    from robolearn.commands.export import export
-    from robolearn.compose import build, compose
-
-    out, words = OUT / task, (f"task={task}", "expert=scripted", "expert.noise=0")
-    trained, bundle = out / "policy", out / "bundle"
-    out.mkdir(parents=True, exist_ok=True)
-    claim(out, {"task": task, "demonstrations": DEMONSTRATIONS, "train": list(TRAIN)})
-    if not bundle.exists():
-        config = build("export", compose("export", [f"task={task}", f"checkpoint={trained}"]))
-        with told_to(out / "log.txt"):
-            collect(words, num_episodes=DEMONSTRATIONS, seed=SEEDS[0], out=out / "demonstrations")
-            train((f"task={task}", *TRAIN), dataset=out / "demonstrations", seed=SEEDS[0], out=trained)
-            export(config.task, config.robot, checkpoint=trained, out=bundle, config_yaml="{}\n", notes={})
-    return bundle
+    return trained_bundle(task, TRAIN, num_episodes=DEMONSTRATIONS, out=OUT / task)
 
 
 def _seeds() -> range:

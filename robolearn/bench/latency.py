@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from robolearn.bench.control import TASK, demonstrations
+from robolearn.bench._control_rig import simulated_session
+from robolearn.bench._verbs import demonstrate, export, told_to
+from robolearn.bench.control import DEMONSTRATIONS, TASK
 from robolearn.eval.results import Measure, Result, provenance
 
 SUMMARY = "from observation to command, by stage, beside LeRobot's asynchronous inference (minutes)"
@@ -54,28 +57,24 @@ def run(progress: Callable[[str], None], *, rounds: int = ROUNDS, seconds: float
 def prepare() -> tuple[Path, Path]:
     """Train and export the policy, unless that is done; return bundle and checkpoint for LeRobot's server."""
     from robolearn.bench._policy_runs import train_lerobot
-    from robolearn.bench._verbs import told_to
     from robolearn.commands.common import claim
-    from robolearn.commands.export import export
     from robolearn.compose import build, compose
 
+    data, trained, bundle = OUT / "demonstrations", OUT / "act", OUT / "bundle"
+    policy = trained / "policy"
     OUT.mkdir(parents=True, exist_ok=True)
-    claim(OUT, {"task": TASK, "train": list(TRAIN)})
-    data, trained, bundle = demonstrations(), OUT / "policy", OUT / "bundle"
+    claim(OUT, {"task": TASK, "demonstrations": DEMONSTRATIONS, "train": list(TRAIN)})
     if not bundle.exists():
         config = build("train", compose("train", [f"dataset={data}", "train.device=cpu", *TRAIN]))
         with told_to(OUT / "log.txt"):
+            demonstrate(TASK, num_episodes=DEMONSTRATIONS, out=data)
             train_lerobot("act", config.train, data, seed=SEEDS[0], out=trained)
-            whole = build("export", compose("export", [f"task={TASK}", f"checkpoint={trained}"]))
-            policy = trained / "policy"
-            export(whole.task, whole.robot, checkpoint=policy, out=bundle, config_yaml="{}\n", notes={})
-    return bundle, _for_server(trained / "policy")
+            export(TASK, checkpoint=policy, out=bundle)
+    return bundle, _for_server(policy)
 
 
 def _for_server(checkpoint: Path) -> Path:
     """A copy whose processors first cut the channels out of the one vector that LeRobot's client sends."""
-    import shutil
-
     from lerobot.policies import make_pre_post_processors
 
     from robolearn.policies.lerobot_adapter.checkpoint import read_config
@@ -94,20 +93,9 @@ def _for_server(checkpoint: Path) -> Path:
 
 
 def _node(bundle: Path, seconds: float) -> Samples:
-    from robolearn.real.ros2.domain import choose_domain
-    from robolearn.real.ros2.episodes import Session
-    from robolearn.real.settings import Settings
     from robolearn.real.statistics import STAGES
 
-    session = Session(
-        bundle,
-        out=OUT / "node",
-        settings=Settings(),
-        plant="robolearn.sim.ros_arm",
-        task=TASK,
-        robot="panda",
-        domain=choose_domain(None),
-    )
+    session = simulated_session(bundle, task=TASK, out=OUT / "node")
     with session:
         loop = session.keep_on(SEEDS[0], seconds=seconds)
     stages: Samples = {stage: loop[f"{stage}_ms"] for stage in STAGES}

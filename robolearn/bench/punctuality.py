@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from robolearn.bench._control_rig import simulated_session
 from robolearn.bench._pool import RECORDS, kept, narrow
 from robolearn.bench.control import TASK, prepare
 from robolearn.eval.results import Measure, Result, provenance
@@ -115,21 +116,10 @@ def _never_wait() -> None:
 
 def _node(one: Run, bundle: Path) -> dict[str, Any]:
     """What the control node says of itself."""
-    from robolearn.real.ros2.domain import choose_domain
-    from robolearn.real.ros2.episodes import Session
     from robolearn.real.settings import Settings
     from robolearn.real.statistics import summarise
 
-    out = OUT / one.record.stem
-    session = Session(
-        bundle,
-        out=out,
-        settings=Settings(rate=one.rate),
-        plant="robolearn.sim.ros_arm",
-        task=TASK,
-        robot="panda",
-        domain=choose_domain(None),
-    )
+    session = simulated_session(bundle, task=TASK, out=OUT / one.record.stem, settings=Settings(rate=one.rate))
     with session:
         loop = session.keep_on(one.seed, seconds=one.seconds)
     return {"summary": summarise([loop])}

@@ -1,26 +1,18 @@
 """Bundles that go wrong are wrong in the way that they shall be."""
 
-import importlib.util
-from pathlib import Path
-
 import numpy as np
 import pytest
+from bundle_factory import write_bundle
 
 from robolearn.bench import _control_bundles as bundles
 from robolearn.errors import UserError
 from robolearn.real.bundle import load_bundle
 from robolearn.real.offer import cameras_of
 
-spec = importlib.util.spec_from_file_location(
-    "bundle_factory", Path(__file__).parents[1] / "real" / "bundle_factory.py"
-)
-factory = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(factory)
-
 
 @pytest.fixture
 def sound(tmp_path):
-    return factory.write_bundle(tmp_path / "sound", action=np.full(5, 0.5))
+    return write_bundle(tmp_path / "sound", action=np.full(5, 0.5))
 
 
 def chunk_of(path):

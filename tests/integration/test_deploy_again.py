@@ -1,20 +1,12 @@
 """`robolearn deploy` into a folder that holds episodes already."""
 
-import importlib.util
-from pathlib import Path
-
 import pytest
+from bundle_factory import write_bundle
 
 from robolearn.commands import deploy
 from robolearn.compose import build, compose
 from robolearn.errors import UserError
 from robolearn.real.ros2 import episodes
-
-SPEC = importlib.util.spec_from_file_location(
-    "bundle_factory", Path(__file__).parents[1] / "real" / "bundle_factory.py"
-)
-factory = importlib.util.module_from_spec(SPEC)
-SPEC.loader.exec_module(factory)
 
 
 @pytest.fixture
@@ -33,7 +25,7 @@ def deployed(bundle, out, *words):
 def test_episodes_of_another_bundle_or_other_settings_are_not_taken_for_these(ran, tmp_path):
     out = tmp_path / "out"
     for name, objects in (("one", ("cube",)), ("other", ("ball",))):
-        factory.write_bundle(tmp_path / name, objects=objects)
+        write_bundle(tmp_path / name, objects=objects)
     deployed(tmp_path / "one", out)
     deployed(tmp_path / "one", out, "deploy.episodes=9")
     with pytest.raises(UserError, match="was begun with bundle="):

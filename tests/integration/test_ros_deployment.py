@@ -1,6 +1,5 @@
 """Real rclpy, real processes, a kinematic arm: what the unit tests cannot see."""
 
-import importlib.util
 import json
 import os
 import signal
@@ -12,6 +11,8 @@ import numpy as np
 import pytest
 
 pytest.importorskip("rclpy")
+
+from bundle_factory import write_bundle
 
 from robolearn.errors import UserError
 from robolearn.execution import Execution
@@ -26,16 +27,6 @@ from robolearn.sim.robots import get_robot
 pytestmark = [pytest.mark.ros, pytest.mark.alone]
 HERE = Path(__file__).parent
 FORWARD = np.array((0.4, 0.2, 0.0, 0.0, 0.5))
-
-
-def load(path):
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-write_bundle = load(HERE.parent / "real" / "bundle_factory.py").write_bundle
 
 
 @pytest.fixture(autouse=True)

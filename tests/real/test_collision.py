@@ -10,15 +10,13 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_real_controller import HOME, PERIOD, Bench, FakeInference, make_schema, require_within_limits
+from test_real_controller import HOME, PERIOD, Bench, FakeInference, require_within_limits
 
 from robolearn.action_space import make_action_space
 from robolearn.errors import UserError
 from robolearn.real.collision import CollisionCheck, collision_check
 from robolearn.real.collision_file import LONGEST, MOST, require_primitives
-from robolearn.real.controller import Controller
 from robolearn.real.safety import Limits, SafetyFilter
-from robolearn.real.settings import Settings
 from robolearn.real.state_machine import Event, State
 from robolearn.safety_settings import SafetySettings
 from robolearn.sim.collision import collision_model
@@ -282,16 +280,3 @@ def test_an_arm_that_touches_something_does_not_start():
     bench.run(2)
     assert "touch: move the arm apart first" in bench.ask(Event.START)
     assert bench.arm.sent == []
-
-
-def test_the_model_s_robot_is_that_of_the_controller():
-    """Nothing but the names and the chain is compared, and both are the bundle's."""
-    controller = Controller(
-        schema=make_schema(PANDA),
-        action_space=make_action_space("ee_delta", robot=PANDA, dt=0.05),
-        robot=Bench().arm,
-        inference=FakeInference(),
-        settings=Settings(),
-        collisions=check(),
-    )
-    assert controller.safety.collisions is not None

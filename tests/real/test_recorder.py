@@ -322,7 +322,7 @@ def _until_broken(stream):
 def test_a_node_that_is_killed_leaves_a_finished_recording(tmp_path):
     script = f"""
 import sys, time
-sys.path.insert(0, {str(Path(__file__).parent)!r})
+sys.path[:0] = {[str(folder) for folder in Path(__file__).parents[:2]]!r}
 from test_recorder import ABOUT, RecordSettings, Recorder, Virtual, EPOCH
 if __name__ == "__main__":
     virtual = Virtual(None)
