@@ -10,7 +10,7 @@ from lerobot.optim import AdamWConfig, CosineDecayWithWarmupSchedulerConfig
 from lerobot.policies.rtc.configuration_rtc import RTCConfig
 
 from robolearn.errors import UserError, nearest
-from robolearn.policies.encoders import VISION, require_large_enough
+from robolearn.networks.encoders import VISION, require_large_enough
 from robolearn.schema import Feature, Schema
 
 STAGE = "observation.stage"  # a label that datasets keep under "observation."; no policy may read it

@@ -19,12 +19,12 @@ from lerobot.policies.rtc.modeling_rtc import RTCProcessor
 from torch import Tensor, nn
 
 from robolearn.errors import UserError
+from robolearn.networks.encoders import ObservationEncoder
 from robolearn.policies.backbones.dit import DiT
 from robolearn.policies.backbones.mixture import HorizonMixture
 from robolearn.policies.backbones.mlp import ResidualMLP
 from robolearn.policies.backbones.unet import UNet
 from robolearn.policies.chunk_config import ChunkConfig
-from robolearn.policies.encoders import ObservationEncoder
 from robolearn.policies.guidance import Previous
 from robolearn.policies.losses import reduced
 from robolearn.sampling import Model, sample

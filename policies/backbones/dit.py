@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from robolearn.policies.backbones.attention import SelfAttention, feed_forward
+from robolearn.networks.attention import SelfAttention, feed_forward
 from robolearn.policies.backbones.waves import Waves
 
 

@@ -15,8 +15,9 @@ from torch import Tensor
 
 from robolearn.errors import UserError
 from robolearn.language import TOKENS, Tokenizer
+from robolearn.networks.language import SentenceEncoder, without_padding, without_some
 from robolearn.policies.flow.modeling_flow import FlowPolicy
-from robolearn.policies.language import InstructedEncoder, SentenceEncoder, without_padding, without_some
+from robolearn.policies.language import InstructedEncoder
 from robolearn.policies.vla.configuration_vla import VLAConfig
 from robolearn.schema import Schema
 

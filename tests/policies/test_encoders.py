@@ -4,7 +4,7 @@ import pytest
 import torch
 from toys import CAMERA, N_OBS, PICTURE, make_batch, make_policy
 
-from robolearn.policies.encoders import VISION, ObservationEncoder, PictureEncoder, SpatialSoftmax
+from robolearn.networks.encoders import VISION, ObservationEncoder, PictureEncoder, SpatialSoftmax
 
 
 @pytest.mark.parametrize("kind", [pytest.param(k, marks=pytest.mark.slow if k == "resnet34" else ()) for k in VISION])

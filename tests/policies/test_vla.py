@@ -7,8 +7,8 @@ from toys import CAMERA, HORIZON, N_OBS, SIZES, WORDS, make_batch, make_noise, m
 
 from robolearn.errors import UserError
 from robolearn.language import TOKENS, Tokenizer
+from robolearn.networks.language import SentenceEncoder, without_padding, without_some
 from robolearn.policies.graph import EncoderGraph
-from robolearn.policies.language import SentenceEncoder, without_padding, without_some
 from robolearn.policies.lerobot_adapter.policy import LeRobotPolicy
 from robolearn.policies.serving import TorchPolicy
 from robolearn.policies.vla.modeling_vla import build

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from robolearn.errors import UserError
-from robolearn.policies.backbones.attention import TransformerBlock
-from robolearn.policies.backbones.film import Film, Stack
+from robolearn.networks.attention import TransformerBlock
+from robolearn.networks.film import Film, Stack
 
 CNN_CHANNELS, CNN_KERNELS, CNN_STRIDES = (16, 32, 64, 64), (5, 3, 3, 3), (2, 2, 2, 1)
 VIT_PATCH, VIT_DIM, VIT_HEADS, VIT_BLOCKS = 12, 128, 4, 4

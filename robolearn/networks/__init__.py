@@ -1,0 +1,1 @@
+"""Networks that policies and reward models share: encoders of pictures, state and words."""
