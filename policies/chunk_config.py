@@ -191,6 +191,11 @@ class ChunkConfig(PreTrainedConfig):
         return self.action_feature.shape[0]
 
     @property
+    def chunk_size(self) -> int:
+        """LeRobot's name of `horizon`, by which its RA-BC looks ahead."""
+        return self.horizon
+
+    @property
     def consensus(self) -> dict[str, Any] | None:
         """Arguments of `robolearn.sampling.agreed_steps`; None where `n_action_steps` are always executed."""
         if not self.dynamic_horizon:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from robolearn.commands.common import SELECT_SEED, claim, console, evaluate, policy_actor, progress, success_rate
+from robolearn.commands.sample_weights import SampleWeights, load_sample_weights, require_loss_per_sample
 from robolearn.commands.worlds import make_any_env
 from robolearn.config import EnvConfig, PolicyConfig, RobotConfig, TaskConfig, TrainConfig, TrainingConfig
 from robolearn.data.dataset import EpisodeDataset
@@ -78,10 +79,11 @@ def train(
         image_size: (height, width) to which pictures are resized.
 
     Raises:
-        UserError: the dataset is missing, empty or holds a NaN; the folder or the checkpoint in it is of another run;
-            the worlds have other channels.
+        UserError: the dataset is missing, empty or holds a NaN; its progress file, if wanted, is no good; the folder
+            or the checkpoint in it is of another run; the worlds have other channels.
     """
     data = load_dataset(dataset, observations, image_size)  # before torch and LeRobot, which take seconds to import
+    weights = load_sample_weights(training, data, horizon=policy.horizon)
     import torch
 
     from robolearn.train.gradient import Compute
@@ -95,12 +97,15 @@ def train(
         torch.manual_seed(seed)
         schema = data.schema.select([*data.schema.observation_keys, "action"])
         pupil = _Pupil(build(policy, schema, data), data, schema, out)
+        if weights is not None:
+            require_loss_per_sample(pupil.model)
+            console.print(f"weights: {weights}")
         judge = None
         if training.eval_every is not None and ranks.first:
             judge = _Judge(pupil, worlds, training.eval_episodes)
         if ranks.first:
-            claim(out, identity(policy, training, data))
-        result = _fit(pupil, policy, training, data, seed=seed, compute=compute, judge=judge)
+            claim(out, identity(policy, training, data, weights))
+        result = _fit(pupil, policy, training, data, weights, seed=seed, compute=compute, judge=judge)
         if ranks.first:
             pupil.keep("policy")
             save_curves(out / "curve.png", result)
@@ -138,7 +143,9 @@ def build(policy: PolicyConfig, schema: Schema, data: EpisodeDataset | None = No
     return make(schema, **settings)
 
 
-def identity(policy: PolicyConfig, training: TrainingConfig, data: EpisodeDataset) -> dict[str, Any]:
+def identity(
+    policy: PolicyConfig, training: TrainingConfig, data: EpisodeDataset, weights: SampleWeights | None
+) -> dict[str, Any]:
     """What must not change between a training and its resumption, besides what the checkpoint itself tells."""
     return {
         "policy": dataclasses.asdict(policy),
@@ -146,6 +153,7 @@ def identity(policy: PolicyConfig, training: TrainingConfig, data: EpisodeDatase
         "observations": list(data.schema.observation_keys),
         "episodes": data.num_episodes,
         "frames": data.num_frames,
+        "weights": None if weights is None else weights.origin,
     }
 
 
@@ -207,6 +215,7 @@ def _fit(
     policy: PolicyConfig,
     training: TrainingConfig,
     data: EpisodeDataset,
+    weights: SampleWeights | None,
     *,
     seed: int,
     compute: Compute,
@@ -222,6 +231,7 @@ def _fit(
         policy.horizon,
         normalizer=None if physical else Normalizer(pupil.schema, pupil.statistics),
         tasks=getattr(pupil.model, "reads_task", False),
+        loss_weight=None if weights is None else weights.values,
     )
     first = compute.ranks.first
     settings = {"policy": dataclasses.asdict(policy), "train": dataclasses.asdict(training), "seed": seed}

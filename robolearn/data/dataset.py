@@ -161,7 +161,13 @@ class EpisodeDataset:
         return self.select(sorted(order[count:])), self.select(sorted(order[:count]))
 
     def windows(
-        self, n_obs_steps: int, horizon: int, *, normalizer: Normalizer | None = None, tasks: bool = False
+        self,
+        n_obs_steps: int,
+        horizon: int,
+        *,
+        normalizer: Normalizer | None = None,
+        tasks: bool = False,
+        loss_weight: NDArray[np.float32] | None = None,
     ) -> Windows:
         """Return the training windows around every frame, over the observation channels and the action.
 
@@ -170,6 +176,7 @@ class EpisodeDataset:
             horizon: actions from the current one on.
             normalizer: applied to the low-dimensional channels of all frames at once; batches cost no more.
             tasks: whether batches have "task_index", the place in `instructions`.
+            loss_weight: [frames] how much each window counts in training; batches have it too.
         """
         low = {key: self.channels[key] for key in (*self.schema.observation_keys, "action") if key in self.channels}
         if normalizer is not None:
@@ -181,4 +188,5 @@ class EpisodeDataset:
             n_obs_steps=n_obs_steps,
             horizon=horizon,
             task_index=self.task_index if tasks else None,
+            loss_weight=loss_weight,
         )

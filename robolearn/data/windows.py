@@ -29,6 +29,7 @@ class Windows:
         n_obs_steps: int,
         horizon: int,
         task_index: NDArray[np.int64] | None = None,
+        loss_weight: NDArray[np.float32] | None = None,
     ) -> None:
         """Prepare windows over channels, "action" among them.
 
@@ -39,6 +40,7 @@ class Windows:
             n_obs_steps: frames of history, the current one included.
             horizon: actions from the current one on.
             task_index: [frames] number of each frame's instruction, if batches shall have it.
+            loss_weight: [frames] how much each window counts in training, if batches shall have it.
         """
         if n_obs_steps < 1 or horizon < 1:
             raise UserError(f"n_obs_steps ({n_obs_steps}) and horizon ({horizon}) must be at least 1")
@@ -48,7 +50,7 @@ class Windows:
         self._last = np.repeat(ends - 1, lengths)[:, None]
         self._past = np.arange(1 - n_obs_steps, 1)
         self._future = np.arange(horizon)
-        self._task_index = task_index
+        self._of_frame = {"task_index": task_index, "loss_weight": loss_weight}
 
     def __len__(self) -> int:
         """Number of windows: one per frame."""
@@ -59,7 +61,7 @@ class Windows:
 
         Returns:
             Each observation [B, n_obs_steps, n], oldest first; "action" [B, horizon, n]; "action_is_pad" [B, horizon];
-            "task_index" [B] if wanted.
+            "task_index" [B] and "loss_weight" [B] if wanted.
 
             RGB pictures are uint8 [B, n_obs_steps, height, width, 3], as the simulator and cameras give them: a quarter
             of the bytes of float32 on their way to the device, where the policy scales them. To torch,
@@ -72,9 +74,7 @@ class Windows:
         result: Batch = {key: _take(values, past) for key, values in self.channels.items() if key != "action"}
         result["action"] = _take(self.channels["action"], np.minimum(future, last))
         result["action_is_pad"] = future > last
-        if self._task_index is not None:
-            result["task_index"] = self._task_index[frames]
-        return result
+        return result | {key: values[frames] for key, values in self._of_frame.items() if values is not None}
 
     def shuffled(self, batch_size: int, *, seed: int) -> Callable[[int], Batch]:
         """Return a function from the training step to its batch.

@@ -14,6 +14,7 @@ from robolearn.errors import UserError, nearest
 from robolearn.train.draws import Draws
 from robolearn.train.ranks import Ranks
 
+EPSILON = 1e-6  # of RA-BC: a batch in which no sample counts has loss zero
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -47,6 +48,9 @@ class Gradient:
 
     A part's loss is taken for the mean over its unpadded actions (its rows where nothing is marked as padded), so parts
     weigh as many as they have, and the sum is the loss of the whole batch.
+
+    Where a batch has "loss_weight" [B], w >= 0, the loss is sum(w l) / (sum(w) + 1e-6), l being that of each sample,
+    which the model gives when asked for `reduction="none"`.
     """
 
     def __init__(self, model: nn.Module, compute: Compute, *, seed: int) -> None:
@@ -64,6 +68,7 @@ class Gradient:
         """Leave the gradient of a batch, times the scaler's scale, in the parameters; return the loss."""
         for parameter in self._parameters:
             parameter.grad = None
+        batch = _as_shares(batch)
         if self.parts == 1:
             loss = self._loss(batch)
             self.scaler.scale(loss).backward()
@@ -92,9 +97,13 @@ class Gradient:
     def _loss(self, batch: Mapping[str, Tensor]) -> Tensor:
         kind, short = self.compute.device.type, PRECISIONS[self.compute.precision]
         tensors = {key: x.to(self.compute.device, non_blocking=True) for key, x in batch.items()}
+        weight = tensors.pop("loss_weight", None)
         with torch.autocast(kind, short) if short != torch.float32 else nullcontext():
-            loss, _ = self.model(tensors)
-        return loss
+            if weight is None:
+                loss, _ = self.model(tensors)
+                return loss
+            losses, _ = self.model(tensors, reduction="none")
+            return (losses * weight).mean()
 
     def _add_up(self, loss: Tensor) -> Tensor:
         """Sum gradient and loss over the processes, in one message; the loss is returned."""
@@ -109,6 +118,14 @@ class Gradient:
         for parameter, total, count in zip(self._parameters, sums, sums[-2].tolist(), strict=False):
             parameter.grad = total.view_as(parameter).clone() if count else None
         return sums[-1][0]
+
+
+def _as_shares(batch: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+    """Scale a whole batch's weights so that means over its samples or, in parts, their sum is what they stand for."""
+    if "loss_weight" not in batch:
+        return batch
+    weight = batch["loss_weight"]
+    return {**batch, "loss_weight": weight * (len(weight) / (weight.sum() + EPSILON))}
 
 
 def _weight(batch: Mapping[str, Tensor]) -> float:

@@ -34,7 +34,10 @@ Keep = Callable[[str], None]
 
 
 class Trainable(Protocol):
-    """A `torch.nn.Module` with LeRobot's training face."""
+    """A `torch.nn.Module` with LeRobot's training face.
+
+    For batches with "loss_weight" it must also take `reduction="none"` and return one loss per sample [B].
+    """
 
     def __call__(self, batch: Mapping[str, Tensor]) -> tuple[Tensor, Any]:
         """Return the loss of a batch, and figures to log."""
@@ -72,6 +75,7 @@ def train(
     Args:
         policy: the policy, an `nn.Module`; initialised by the caller, the same in every process.
         batches: from the step (0, 1, ...) to its whole batch, depending on nothing else; arrays or tensors, normalised.
+            "loss_weight" [B] says how much each sample's loss counts; see `robolearn.train.gradient.Gradient`.
         steps: number of updates.
         out: folder of the checkpoint; if it holds one, training goes on from there. Every process must see it.
         learning_rate: peak of the schedule.

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 import toy_training
-from toy_training import make_policy, run, weights
+from toy_training import make_policy, run, weighted, weights
 
 from robolearn.errors import UserError
 from robolearn.train.ranks import Ranks, joined, pick_device
@@ -64,6 +64,16 @@ def test_two_processes_train_like_one(tmp_path, launcher, accumulate):
     first, second = (np.load(tmp_path / "two" / f"weights_{rank}.npy") for rank in (0, 1))
     np.testing.assert_array_equal(first, second)
     np.testing.assert_allclose(first, weights(alone).numpy(), rtol=0, atol=2e-6)
+
+
+@pytest.mark.slow
+def test_two_processes_weigh_samples_like_one(tmp_path):
+    alone = make_policy()
+    run(alone, tmp_path / "alone", weighted)
+    start(TORCHRUN, tmp_path / "two", 2, 0, "weighted")
+    for rank in (0, 1):
+        found = np.load(tmp_path / "two" / f"weights_{rank}.npy")
+        np.testing.assert_allclose(found, weights(alone).numpy(), rtol=0, atol=2e-6)
 
 
 @pytest.mark.slow

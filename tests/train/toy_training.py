@@ -1,6 +1,6 @@
 """A policy-like regression for tests of training; run as a script, it trains, in as many processes as it is started.
 
-python toy_training.py OUT [ACCUMULATE [DIE_AT]]
+python toy_training.py OUT [ACCUMULATE [DIE_AT [BATCHES]]]
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ class Chunks(nn.Module):
     def get_optim_params(self):
         return self.parameters()
 
-    def forward(self, batch):
+    def forward(self, batch, reduction="mean"):
         guess = self.net(batch["x"])
         self.seen.append(guess.dtype)
         scale = 1 + 0.1 * torch.rand(len(guess), device=guess.device)[:, None]
         target = batch["action"] * scale + 0.1 * torch.randn_like(batch["action"])
         valid = (~batch["action_is_pad"]).float()
         error = (guess - target).square() * valid / valid.mean()
-        return error.mean(), {}
+        return error.mean() if reduction == "mean" else error.mean(dim=1), {}
 
 
 def batches(step: int):
@@ -49,6 +49,13 @@ def batches(step: int):
     action = x.sum(axis=1, keepdims=True) * np.arange(1, HORIZON + 1, dtype=np.float32) / HORIZON
     pad = np.arange(HORIZON) >= rng.integers(1, HORIZON + 1, (ROWS, 1))
     return {"x": x, "action": action, "action_is_pad": pad}
+
+
+def weighted(step: int):
+    """The same; a third of the samples do not count, and the others the more, the less of them is padded."""
+    batch = batches(step)
+    counts = np.random.default_rng((step, 1)).random(ROWS) > 1 / 3
+    return batch | {"loss_weight": (counts * (~batch["action_is_pad"]).mean(axis=1)).astype(np.float32)}
 
 
 def make_policy() -> Chunks:
@@ -60,13 +67,13 @@ def weights(policy: nn.Module) -> torch.Tensor:
     return torch.cat([p.detach().flatten() for p in policy.parameters()])
 
 
-def run(policy: nn.Module, out: Path, **changes):
+def run(policy: nn.Module, out: Path, batches=batches, **changes):
     arguments = {"steps": 40, "warmup": 5, "learning_rate": 1e-2, "save_every": 10, "ema_decay": 0.9, "seed": 3}
     return train(policy, batches, out=out, **(arguments | changes))
 
 
-def main(out: str, accumulate: str = "1", die_at: str = "0") -> None:
-    """Train in `out`, and write the weights to weights_<rank>.npy there."""
+def main(out: str, accumulate: str = "1", die_at: str = "0", kind: str = "batches") -> None:
+    """Train in `out` on the batches of this kind, and write the weights to weights_<rank>.npy there."""
 
     def on_step(step: int, _loss: float, _rate: float) -> None:
         if step == int(die_at):
@@ -76,7 +83,8 @@ def main(out: str, accumulate: str = "1", die_at: str = "0") -> None:
     device = pick_device("cpu")
     with joined(device) as ranks:
         policy = make_policy()
-        run(policy, Path(out), compute=Compute(device, accumulate=int(accumulate), ranks=ranks), on_step=on_step)
+        compute = Compute(device, accumulate=int(accumulate), ranks=ranks)
+        run(policy, Path(out), globals()[kind], compute=compute, on_step=on_step)
         np.save(Path(out) / f"weights_{ranks.rank}.npy", weights(policy).numpy())
 
 
