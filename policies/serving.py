@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import importlib
 import json
-import os
-import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +14,8 @@ from torch import Tensor, nn
 
 from robolearn.errors import UserError, nearest
 from robolearn.language import instructions_of
-from robolearn.normalize import Normalizer, Statistics
+from robolearn.networks.files import fill_weights, fresh_folder
+from robolearn.normalize import Normalizer, Statistics, plain_statistics
 from robolearn.protocols import Observation
 from robolearn.sampling import agreed_steps
 from robolearn.schema import ActionChunk, Schema
@@ -112,7 +111,7 @@ class TorchPolicy:
         for pipeline in make_pipelines(self.policy.config, lerobot_statistics(self.schema, self.statistics)):
             pipeline.save_pretrained(folder)
         self.schema.save(folder / SCHEMA)
-        (folder / STATISTICS).write_text(json.dumps(_plain(self.statistics), indent=2) + "\n")
+        (folder / STATISTICS).write_text(json.dumps(plain_statistics(self.statistics), indent=2) + "\n")
 
     def describe(self) -> dict[str, Any]:
         """Return what a bundle's reader must know besides the graphs; see `robolearn.export.bundle`."""
@@ -131,16 +130,8 @@ class TorchPolicy:
 
 def save_policy(folder: Path, policy: TorchPolicy) -> None:
     """Write what `TorchPolicy.write` does; the folder appears whole or not at all."""
-    folder = Path(folder)
-    fresh, old = (folder.with_name(f".{folder.name}.{suffix}") for suffix in ("new", "old"))
-    for left_over in (fresh, old):
-        shutil.rmtree(left_over, ignore_errors=True)
-    fresh.mkdir(parents=True)
-    policy.write(fresh)
-    if folder.exists():
-        os.replace(folder, old)
-    os.replace(fresh, folder)
-    shutil.rmtree(old, ignore_errors=True)
+    with fresh_folder(folder) as fresh:
+        policy.write(fresh)
 
 
 def is_lerobot_folder(folder: Path) -> bool:
@@ -215,20 +206,3 @@ def load_weights(policy: PreTrainedPolicy, path: Path) -> None:
     from safetensors.torch import load_file
 
     fill_weights(policy, load_file(path), path)
-
-
-def fill_weights(policy: nn.Module, tensors: dict[str, Tensor], path: Path) -> None:
-    """Fill a policy with the tensors of the file `path`; see `load_weights`."""
-    own = policy.state_dict()
-    for name in own | tensors:  # in the policy's order, whatever the strings' hashes are
-        if name not in own or name not in tensors or own[name].shape != tensors[name].shape:
-            there, here = (tuple(d[name].shape) if name in d else "absent" for d in (tensors, own))
-            raise UserError(
-                f"{path} is a checkpoint of another policy: '{name}' is {there} there but {here} by config.json; "
-                "give the folder that training wrote"
-            )
-    policy.load_state_dict(tensors)
-
-
-def _plain(statistics: Statistics) -> dict[str, dict[str, Any]]:
-    return {k: {name: np.asarray(v).tolist() for name, v in s.items()} for k, s in statistics.items()}

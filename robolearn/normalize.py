@@ -17,6 +17,11 @@ LIMIT = 5.0  # standard deviations: what hardly moves in the data must not shout
 EPS = 1e-6  # a constant component becomes 0 instead of a division by zero
 
 
+def plain_statistics(statistics: Statistics) -> dict[str, dict[str, Any]]:
+    """Return statistics as plain JSON data."""
+    return {key: {name: np.asarray(v).tolist() for name, v in one.items()} for key, one in statistics.items()}
+
+
 @dataclass(frozen=True)
 class Affine:
     """y = clip((x - offset) / scale, -limit, limit), per component."""

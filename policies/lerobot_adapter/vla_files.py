@@ -18,7 +18,8 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from robolearn.errors import UserError
-from robolearn.policies.serving import CONFIG, PREPROCESSOR, WEIGHTS, fill_weights
+from robolearn.networks.files import fill_weights
+from robolearn.policies.serving import CONFIG, PREPROCESSOR, WEIGHTS
 
 VLAS = ("smolvla", "pi0", "pi05")
 VLM = "vlm"
