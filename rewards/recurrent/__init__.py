@@ -1,0 +1,1 @@
+"""Progress by a recurrent state over snippets."""

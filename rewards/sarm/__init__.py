@@ -1,0 +1,1 @@
+"""Stage-aware reward model over a causal window."""
