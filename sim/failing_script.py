@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from copy import copy, deepcopy
 from enum import IntEnum
+from typing import NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +16,7 @@ from robolearn.sim.tasks.task import Task
 
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
+Ints = NDArray[np.int64]
 REACH = 0.05  # m from tool to object at which closing fingers are meant for it
 TURN = (0.5, 0.9)  # rad, either way, by which a rotation is wrong
 EARLIEST, LATEST, LATEST_LIFT = 5, 12, 7  # control steps from closing to slipping; a lift is soon a success
@@ -29,6 +31,41 @@ class Grip(IntEnum):
     TAKEN = 1  # it is in the fingers
     IMAGINED = 2  # the script takes it to be in the fingers
     LEFT = 3  # the script takes it to be where the fingers opened
+
+
+class Trace(NamedTuple):
+    """What has become of the object that each of n worlds takes, live in the memory of the script.
+
+    Attributes:
+        grip: see `Grip` [n].
+        object: which of the movable objects it is [n].
+        clock: control steps since it was taken [n].
+        closed: whether the script closed the fingers in the last control step [n].
+        stuck: whether the hand stays for good [n].
+        pos: where the object is imagined [n, 3], m: in the tool's frame, then where it was left.
+        rot: its orientation [n, 3, 3], likewise.
+    """
+
+    grip: Ints
+    object: Ints
+    clock: Ints
+    closed: Mask
+    stuck: Mask
+    pos: Array
+    rot: Array
+
+    @classmethod
+    def of(cls, memory: Memory) -> Self:
+        """The part of a script's memory that it is kept in."""
+        return cls(
+            grip=memory.note("trace.grip", dtype=int),
+            object=memory.note("trace.object", dtype=int),
+            clock=memory.note("trace.clock", dtype=int),
+            closed=memory.note("trace.closed", dtype=bool),
+            stuck=memory.note("trace.stuck", dtype=bool),
+            pos=memory.note("trace.pos", 3),
+            rot=memory.note("trace.rot", 3, 3),
+        )
 
 
 class FailingScript:
@@ -46,13 +83,6 @@ class FailingScript:
         # what an episode draws: a wrong turn, when to slip, by how many the choice of object or variant is off
         self._turn: Array = np.zeros(num_envs)
         self._slip_at, self._other = np.zeros((2, num_envs), np.int64)
-        # what becomes of it: the grip on which movable object since when, the last opening, whether it stays for good
-        self._grip, self._object, self._clock = np.zeros((3, num_envs), np.int64)
-        self._opening: Array = np.ones(num_envs)
-        self._stuck = np.zeros(num_envs, bool)
-        # the pose of that object where it is imagined: in the tool's frame, then where it was left
-        self._pos: Array = np.zeros((num_envs, 3))
-        self._rot: Array = np.zeros((num_envs, 3, 3))
 
     def begin(self, world: int, kind: str, rng: np.random.Generator) -> None:
         """Begin an episode of a world, which shall fail in this way."""
@@ -61,24 +91,23 @@ class FailingScript:
         self._slip_at[world] = rng.integers(EARLIEST, self._latest, endpoint=True)
         choices = self._n_variants if self._n_variants > 1 else len(self._movable)
         self._other[world] = 1 + rng.integers(choices - 1) if choices > 1 else 0
-        self._grip[world], self._clock[world], self._stuck[world] = Grip.FREE, 0, False
-        self._opening[world] = OPEN
 
     def __call__(self, scene: Scene, memory: Memory) -> Motion:
         """What the hands do."""
-        seen = self._see(scene, memory)
+        trace = Trace.of(memory)
+        seen = self._see(scene, memory, trace)
         motion = self._script(_copy(seen), memory)
         if self._movable:
-            self._follow(seen, motion.opening)
-        return self._tamper(motion)
+            self._follow(seen, motion.opening, trace)
+        return self._tamper(motion, trace)
 
     def _is(self, *kinds: str) -> Mask:
         return np.isin(self._kind, kinds)
 
-    def _see(self, scene: Scene, memory: Memory) -> Scene:
+    def _see(self, scene: Scene, memory: Memory, trace: Trace) -> Scene:
         seen = _copy(scene)
         self._see_other_object(seen)
-        self._see_imagined_object(seen)
+        self._see_imagined_object(seen, trace)
         turn = about_vertical(np.where(self._is("rotation"), self._turn, 0.0))
         if (still := self._is("no_rotation")).any():
             # the tool seems to be turned as the script would turn it
@@ -97,51 +126,49 @@ class FailingScript:
             for values in (seen.pos, seen.rot, seen.yaw):
                 values[first][here], values[name][here] = values[name][here], values[first][here]
 
-    def _see_imagined_object(self, seen: Scene) -> None:
+    def _see_imagined_object(self, seen: Scene, trace: Trace) -> None:
         for k, name in enumerate(self._movable):
-            mine = self._object == k
-            held, left = mine & (self._grip == Grip.IMAGINED), mine & (self._grip == Grip.LEFT)
+            mine = trace.object == k
+            held, left = mine & (trace.grip == Grip.IMAGINED), mine & (trace.grip == Grip.LEFT)
             rot = seen.tool_rot[held]
-            seen.pos[name][held] = seen.tool_pos[held] + (rot @ self._pos[held, :, None])[..., 0]
-            seen.rot[name][held] = rot @ self._rot[held]
-            seen.pos[name][left], seen.rot[name][left] = self._pos[left], self._rot[left]
+            seen.pos[name][held] = seen.tool_pos[held] + (rot @ trace.pos[held, :, None])[..., 0]
+            seen.rot[name][held] = rot @ trace.rot[held]
+            seen.pos[name][left], seen.rot[name][left] = trace.pos[left], trace.rot[left]
             seen.yaw[name] = np.arctan2(seen.rot[name][:, 1, 0], seen.rot[name][:, 0, 0])
             seen.width[held] = HELD_WIDTH
 
-    def _follow(self, seen: Scene, opening: Array) -> None:
+    def _follow(self, seen: Scene, opening: Array, trace: Trace) -> None:
         """Learn from how far the script opens the fingers what it thinks of the object."""
-        opens, begins_to_close = opening >= 0.5, (opening < 0.5) & (self._opening >= 0.5)
+        opens, begins_to_close = opening >= 0.5, (opening < 0.5) & ~trace.closed
         pos, rot = (np.stack([values[name] for name in self._movable]) for values in (seen.pos, seen.rot))
         distance = np.linalg.norm(pos - seen.tool_pos, axis=2)
         near = distance.min(axis=0) < REACH
-        before = self._grip.copy()
+        before = trace.grip.copy()
         takes = (before == Grip.FREE) & begins_to_close & near
-        self._object[takes], self._clock[takes] = distance.argmin(axis=0)[takes], 0
-        slips = (before == Grip.TAKEN) & self._is("slip") & (self._clock == self._slip_at)
+        trace.object[takes], trace.clock[takes] = distance.argmin(axis=0)[takes], 0
+        slips = (before == Grip.TAKEN) & self._is("slip") & (trace.clock == self._slip_at)
         imagines = slips | (takes & self._is("no_grasp", "wrong_sequence"))
         leaves = (before == Grip.IMAGINED) & opens
-        self._stuck |= (before == Grip.TAKEN) & opens & near & self._is("no_retract")
-        self._grip[takes] = Grip.TAKEN
-        self._grip[(before == Grip.TAKEN) & opens] = Grip.FREE
-        self._grip[imagines], self._grip[leaves] = Grip.IMAGINED, Grip.LEFT
-        worlds = np.arange(len(opens))
-        self._remember(imagines | leaves, pos[self._object, worlds], rot[self._object, worlds])
+        trace.stuck[(before == Grip.TAKEN) & opens & near & self._is("no_retract")] = True
+        trace.grip[takes] = Grip.TAKEN
+        trace.grip[(before == Grip.TAKEN) & opens] = Grip.FREE
+        trace.grip[imagines], trace.grip[leaves] = Grip.IMAGINED, Grip.LEFT
+        placed, worlds = imagines | leaves, np.arange(len(opens))
+        trace.pos[placed] = pos[trace.object, worlds][placed]
+        trace.rot[placed] = rot[trace.object, worlds][placed]
         inverse = seen.tool_rot[imagines].swapaxes(1, 2)
-        self._pos[imagines] = (inverse @ (self._pos - seen.tool_pos)[imagines, :, None])[..., 0]
-        self._rot[imagines] = inverse @ self._rot[imagines]
-        self._clock += 1
-        self._opening = opening.copy()
+        trace.pos[imagines] = (inverse @ (trace.pos - seen.tool_pos)[imagines, :, None])[..., 0]
+        trace.rot[imagines] = inverse @ trace.rot[imagines]
+        trace.clock[:] += 1
+        trace.closed[:] = ~opens
 
-    def _remember(self, where: Mask, pos: Array, rot: Array) -> None:
-        self._pos[where], self._rot[where] = pos[where], rot[where]
-
-    def _tamper(self, motion: Motion) -> Motion:
-        still = (self._is("no_rotation") | self._stuck)[:, None]
-        imagined = self._grip == Grip.IMAGINED
-        slipping = self._is("slip") & imagined & (self._clock <= self._slip_at + OPENING)
-        closed = self._stuck | (self._is("wrong_sequence") & (self._grip == Grip.FREE))
+    def _tamper(self, motion: Motion, trace: Trace) -> Motion:
+        still = (self._is("no_rotation") | trace.stuck)[:, None]
+        imagined = trace.grip == Grip.IMAGINED
+        slipping = self._is("slip") & imagined & (trace.clock <= self._slip_at + OPENING)
+        closed = trace.stuck | (self._is("wrong_sequence") & (trace.grip == Grip.FREE))
         opening = np.where(closed, CLOSED, np.where(slipping | (self._is("no_grasp") & imagined), OPEN, motion.opening))
-        move, turn = np.where(self._stuck[:, None], 0.0, motion.move), np.where(still, 0.0, motion.turn)
+        move, turn = np.where(trace.stuck[:, None], 0.0, motion.move), np.where(still, 0.0, motion.turn)
         return Motion(move, turn, opening, motion.gain)
 
 

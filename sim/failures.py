@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from robolearn.errors import UserError, nearest
 from robolearn.schema import Schema
 from robolearn.sim.experts.scripted import ScriptedExpert
+from robolearn.sim.experts.variation import Variation
 from robolearn.sim.failing_script import FailingScript
 from robolearn.sim.tasks import make_task
 from robolearn.sim.tasks.task import Task
@@ -56,7 +57,16 @@ class FailingExpert(ScriptedExpert):
     Which way, when and by how much depends on the episode's seed alone.
     """
 
-    def __init__(self, task: str, schema: Schema, num_envs: int, *, failure: str, noise: float = 0.0) -> None:
+    def __init__(
+        self,
+        task: str,
+        schema: Schema,
+        num_envs: int,
+        *,
+        failure: str,
+        noise: float = 0.0,
+        variation: Variation | None = None,
+    ) -> None:
         """Prepare the expert of `task`.
 
         Args:
@@ -65,11 +75,12 @@ class FailingExpert(ScriptedExpert):
             num_envs: number of worlds.
             failure: one of `KINDS`, or "mix" for one of those that make sense, drawn for each episode.
             noise: see `ScriptedExpert`.
+            variation: likewise.
 
         Raises:
             UserError: no such failure, or none that makes sense in the task.
         """
-        super().__init__(task, schema, num_envs, noise=noise)
+        super().__init__(task, schema, num_envs, noise=noise, variation=variation)
         if failure != MIX and failure not in KINDS:
             raise UserError(f"unknown expert.failure '{failure}'{nearest(failure, (*KINDS, MIX))}")
         made = make_task(task)

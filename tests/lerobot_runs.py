@@ -9,6 +9,7 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 import numpy as np
 import torch
 
+from robolearn.data import layout
 from robolearn.data.writer import DatasetWriter
 from robolearn.schema import Schema
 
@@ -28,7 +29,7 @@ def random_frames(schema: Schema, length: int, rng: np.random.Generator) -> dict
     for key, feature in schema.features.items():
         if feature.dtype == "image":
             frames[key] = rng.integers(0, 256, (length, *feature.shape), np.uint8)
-        elif key == "action":
+        elif key in ("action", layout.PROGRESS):
             frames[key] = rng.uniform(feature.low, feature.high, (length, *feature.shape)).astype(np.float32)
         else:
             scale, offset = rng.uniform(0.1, 2.0, feature.shape), rng.normal(size=feature.shape)
@@ -39,6 +40,7 @@ def random_frames(schema: Schema, length: int, rng: np.random.Generator) -> dict
 
 def write_dataset(root: Path, *cameras: str, episodes: int = 3, length: int = 30) -> Path:
     schema, rng = lift_schema(*cameras), np.random.default_rng(0)
+    schema = Schema({**schema.features, layout.PROGRESS: layout.PROGRESS_FEATURE}, schema.fps)
     stages = ("above", "grasped")
     writer = DatasetWriter(root, schema, robot_type="panda", stage_names=stages, video=False)
     for _ in range(episodes):

@@ -9,13 +9,15 @@ from typing import TYPE_CHECKING
 
 from robolearn.commands.attempts import Scenario, attempt
 from robolearn.commands.common import claim, console, progress, save_result
-from robolearn.commands.experts import failure_of
+from robolearn.commands.experts import failure_of, settings_of
 from robolearn.config import CollectConfig
+from robolearn.data import layout
 from robolearn.data.dataset import EpisodeDataset
 from robolearn.errors import UserError
 from robolearn.eval.quality import Quality, demonstration_quality
 from robolearn.eval.rollout import Actor, Episode
 from robolearn.launch.launcher import HERE, Launcher
+from robolearn.schema import Schema
 
 if TYPE_CHECKING:
     from robolearn.data.writer import DatasetWriter
@@ -79,7 +81,7 @@ def collect(
     settings = {
         "task": asdict(scenario.task),
         "robot": scenario.robot.name,
-        "expert": asdict(scenario.expert),
+        "expert": settings_of(scenario.expert),
         "randomization": asdict(scenario.randomization) if scenario.randomization else None,
         "seed": seed,
         "success_only": success_only,
@@ -87,7 +89,7 @@ def collect(
     claim(out, settings)
     writer = DatasetWriter(
         out,
-        env.schema,
+        _channels(env.schema, out),
         robot_type=_robot_type(env, scenario),
         stage_names=env.stage_names,
         stage_sentences=sentences,
@@ -102,6 +104,14 @@ def collect(
     quality = demonstration_quality(data, attempts=data.columns["seed"][-1] + 1 - seed)
     save_result(out / "collect.json", quality.to_dict())
     return quality
+
+
+def _channels(observed: Schema, out: Path) -> Schema:
+    """The channels of a dataset: progress too, unless what is in `out` was begun before progress was recorded."""
+    own = out / layout.OWN_SCHEMA
+    if own.exists() and layout.PROGRESS not in Schema.load(own):
+        return observed
+    return Schema({**observed.features, layout.PROGRESS: layout.PROGRESS_FEATURE}, observed.fps)
 
 
 def _robot_type(env: RobotVecEnv | AdaptedVecEnv, scenario: Scenario) -> str:
@@ -148,11 +158,10 @@ def _fill(
 
 
 def _write(writer: DatasetWriter, episode: Episode, failure: str) -> None:
-    stage = "observation.stage"
     writer.add_episode(
-        {key: episode.frames[key] for key in writer.schema if key != stage},
+        {key: episode.frames[key] for key in writer.schema if key != layout.STAGE},
         task=episode.instruction,
-        stage=episode.frames[stage],
+        stage=episode.frames[layout.STAGE],
         seed=episode.seed,
         success=episode.success,
         failure=failure,

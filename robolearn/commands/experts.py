@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from robolearn.commands.common import load_checkpoint, policy_actor, policy_folder, use_one_thread
 from robolearn.config import ExpertConfig
@@ -13,13 +14,14 @@ from robolearn.eval.rollout import Actor
 
 if TYPE_CHECKING:
     from robolearn.sim.backends.adapted import AdaptedVecEnv
+    from robolearn.sim.experts.variation import Variation
     from robolearn.sim.vec_env import RobotVecEnv
 
     Worlds = RobotVecEnv | AdaptedVecEnv
 
 
 def scripted(env: Worlds, config: ExpertConfig) -> Actor:
-    """The script of the task, failing on purpose if asked."""
+    """The script of the task, failing on purpose or varied if asked."""
     from robolearn.sim.backends.adapted import AdaptedVecEnv
     from robolearn.sim.experts.adapted import AdaptedExpert
     from robolearn.sim.experts.scripted import ScriptedExpert
@@ -28,11 +30,13 @@ def scripted(env: Worlds, config: ExpertConfig) -> Actor:
     if isinstance(env, AdaptedVecEnv):
         if config.failure is not None:
             raise UserError(f"only our own tasks fail on purpose: leave out expert.failure={config.failure}")
+        if asked := _asked(config):
+            raise UserError(f"only the scripts of our own tasks vary: leave out {asked}")
         return AdaptedExpert(env.task_name, env.schema, env.num_envs, noise=config.noise)
     channels = env.task.name, env.schema, env.num_envs
     if config.failure is None:
-        return ScriptedExpert(*channels, noise=config.noise)
-    return FailingExpert(*channels, failure=config.failure, noise=config.noise)
+        return ScriptedExpert(*channels, noise=config.noise, variation=_variation(config))
+    return FailingExpert(*channels, failure=config.failure, noise=config.noise, variation=_variation(config))
 
 
 def teacher(env: Worlds, config: ExpertConfig) -> Actor:
@@ -72,7 +76,31 @@ def make_expert(env: Worlds, config: ExpertConfig) -> Actor:
         raise UserError(f"unknown expert.kind '{config.kind}'{nearest(config.kind, EXPERTS)}")
     if config.failure is not None and config.kind != "scripted":
         raise UserError(f"only scripts fail on purpose: give expert=scripted for expert.failure={config.failure}")
+    if config.kind != "scripted" and (asked := _asked(config)):
+        raise UserError(f"only scripts vary: give expert=scripted for {asked}")
     return EXPERTS[config.kind](env, config)
+
+
+def settings_of(config: ExpertConfig) -> dict[str, Any]:
+    """What a dataset keeps of its expert: without variations that are off, as datasets from before there were any."""
+    from robolearn.sim.experts.variation import Variation
+
+    plain = asdict(Variation())
+    return {key: value for key, value in asdict(config).items() if key not in plain or value != plain[key]}
+
+
+def _variation(config: ExpertConfig) -> Variation:
+    from robolearn.sim.experts.variation import Variation
+
+    return Variation(speed=config.speed, pauses=config.pauses, drop=config.drop, stop=config.stop)
+
+
+def _asked(config: ExpertConfig) -> str:
+    """The variations that are not off, as they are written."""
+    from robolearn.sim.experts.variation import Variation
+
+    plain = asdict(Variation())
+    return " ".join(f"expert.{key}={value}" for key, value in settings_of(config).items() if key in plain)
 
 
 def expert_folder(config: ExpertConfig) -> Path | None:

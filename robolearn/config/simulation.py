@@ -44,6 +44,10 @@ class ExpertConfig:
     kind: str = option("expert that demonstrates")
     noise: float = option("deviation of the noise on its actions, as a share of their bounds", low=0)
     failure: str | None = option("how it fails on purpose: no_grasp, slip, translation, ... or mix; null does not")
+    speed: list[float] | None = option("range from which a script's episode draws its share of the full speed")
+    pauses: int = option("most pauses of a script in an episode", low=0)
+    drop: float = option("probability that a script opens the fingers once while it carries something", low=0, high=1)
+    stop: float = option("probability that a script's hand stays for good before the end", low=0, high=1)
     checkpoint: str | None = option(
         "folder of a teacher or policy: the `out` of `robolearn teach`, `train` or `finetune`"
     )

@@ -31,9 +31,11 @@ def check_values(raw: RawDataset, frames: Frames, limits: Limits) -> Iterator[Fi
         names = _names(raw, key, values.shape[1])
         finite = np.asarray(np.isfinite(values).all(axis=1))
         yield from _check_finite(key, episodes, finite)
-        if key == layout.STAGE:
-            yield from _check_stages(raw, episodes[finite], values[finite])
-        elif finite.any():
+        if key == layout.STAGE and raw.stage_names:
+            yield from _check_labels(key, len(raw.stage_names), episodes[finite], values[finite])
+        elif key == layout.PROGRESS:
+            yield from _check_labels(key, 1, episodes[finite], values[finite])
+        elif key != layout.STAGE and finite.any():
             yield from _check_constant(key, names, episodes[finite], values[finite])
             yield from _check_jumps(key, names, episodes[finite], values[finite], limits)
             yield from _check_bounds(raw, key, names, episodes[finite], values[finite])
@@ -51,14 +53,11 @@ def _check_finite(key: str, episodes: Ids, finite: NDArray[np.bool_]) -> Iterato
         yield Finding(f"it holds NaN or infinity at frame {bad[0]}{more}", LEAVE_OUT, int(episode), key)
 
 
-def _check_stages(raw: RawDataset, episodes: Ids, values: Values) -> Iterator[Finding]:
-    """Labels are 0 to the number of stages, the last of which means done."""
-    if not raw.stage_names:
-        return
-    bad = ((values < 0) | (values > len(raw.stage_names))).any(axis=1)
+def _check_labels(key: str, done: int, episodes: Ids, values: Values) -> Iterator[Finding]:
+    """Labels are from 0 to what means done: the number of stages, or a progress of 1."""
+    bad = ((values < 0) | (values > done)).any(axis=1)
     for episode in np.unique(episodes[bad]):
-        what = f"it has a label beyond 0 to {len(raw.stage_names)}"
-        yield Finding(what, LEAVE_OUT, int(episode), layout.STAGE)
+        yield Finding(f"it has a label beyond 0 to {done}", LEAVE_OUT, int(episode), key)
 
 
 def _check_constant(key: str, names: Sequence[str], episodes: Ids, values: Values) -> Iterator[Finding]:

@@ -20,6 +20,9 @@ VIDEO_TEMPLATE = "videos/{video_key}/chunk-{chunk_index:03d}/file-{file_index:03
 # Under "observation." because LeRobot's converters drop columns of unknown prefix; a label all the same.
 STAGE = "observation.stage"
 STAGE_FEATURE = Feature("int64", (1,), ("stage",), ("1",), "annotation")
+# share of the task that is done, by the predicates; LeRobot lets policies read no channel of this prefix
+PROGRESS = "privileged.progress"
+PROGRESS_FEATURE = Feature("float32", (1,), ("progress",), ("1",), "privileged", (0.0,), (1.0,))
 
 PICTURE_TYPES = ("image", "video")  # dtypes of RGB pictures, in a schema and in LeRobot's features
 

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from robolearn.data import layout
 from robolearn.errors import UserError
 from robolearn.language import TASK
 from robolearn.protocols import VecEnv
@@ -36,8 +37,8 @@ class Episode:
         length: control steps.
         instruction: what was asked for.
         told: what the actor was told.
-        frames: arrays [length, ...] of observations, `action`, `observation.stage` and what `snapshot` gave;
-            empty unless recorded. Frame t is what was seen before action t.
+        frames: arrays [length, ...] of observations, `action`, `observation.stage`, `privileged.progress` and what
+            `snapshot` gave; empty unless recorded. Frame t is what was seen before action t.
     """
 
     seed: int
@@ -82,7 +83,7 @@ def run_episodes(
         action = actor.act({**observation, TASK: np.array(slots.told)})
         if record:
             extra = {} if snapshot is None else snapshot()
-            slots.remember({**observation, "action": action, "observation.stage": info["stage"], **extra})
+            slots.remember({**observation, "action": action, **_judged(info), **extra})
         observation, _, terminated, truncated, info = env.step(action)
         slots.length += 1
         over = terminated | truncated
@@ -95,6 +96,11 @@ def run_episodes(
             slots.take_next(over)
             observation, info = _begin(env, actor, slots, over, tell)
     return [episodes[k] for k in range(len(seeds))]
+
+
+def _judged(info: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    """What the task's predicates say of each world, as datasets keep it."""
+    return {layout.STAGE: info["stage"], layout.PROGRESS: info["progress"].astype(np.float32)[:, None]}
 
 
 def _begin(env: VecEnv, actor: Actor, slots: _Slots, mask: NDArray[np.bool_], tell: Tell | None) -> tuple[Any, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,13 +24,14 @@ class Memory:
         aim: where the expert errs in this episode [n, 3], m.
         phase: index of the present step [n].
         clock: control steps spent in it [n].
-        notes: a script's own arrays [n, ...] by name, zero at the beginning of an episode.
+        notes: a script's own arrays [n, ...] by name, zero at the beginning of an episode; it
+            remembers nothing elsewhere.
     """
 
     aim: Array
     phase: NDArray[np.int64]
     clock: NDArray[np.int64]
-    notes: dict[str, Array] = field(default_factory=dict)
+    notes: dict[str, NDArray[Any]] = field(default_factory=dict)
 
     @classmethod
     def empty(cls, n: int) -> Memory:
@@ -42,9 +43,16 @@ class Memory:
         for values in (self.aim, self.phase, self.clock, *self.notes.values()):
             values[world] = 0
 
-    def note(self, name: str, *shape: int) -> Array:
+    def restore(self, before: Memory, worlds: Mask) -> None:
+        """Forget in masked worlds [n] what has come since `before`, a deep copy."""
+        self.aim[worlds], self.phase[worlds] = before.aim[worlds], before.phase[worlds]
+        self.clock[worlds] = before.clock[worlds]
+        for name, values in self.notes.items():
+            values[worlds] = before.notes[name][worlds] if name in before.notes else 0
+
+    def note(self, name: str, *shape: int, dtype: type = float) -> NDArray[Any]:
         """A script's own array [n, *shape], live."""
-        return self.notes.setdefault(name, np.zeros((len(self.phase), *shape)))
+        return self.notes.setdefault(name, np.zeros((len(self.phase), *shape), dtype))
 
 
 class Motion(NamedTuple):

@@ -26,6 +26,7 @@ from robolearn.sim.experts.scene import Scene
 from robolearn.sim.experts.script import Memory, Script
 from robolearn.sim.experts.sort import sort
 from robolearn.sim.experts.stack import stack
+from robolearn.sim.experts.variation import Variation, VariedHand
 from robolearn.sim.experts.wall_pivot import wall_pivot
 from robolearn.sim.tasks import make_task
 
@@ -53,15 +54,19 @@ class ScriptedExpert:
     Attributes:
         noise: 0 is clean. Each step's displacement gets Gaussian noise of this share of the largest one,
             each episode aims beside the object by `noise` times `AIM_ERROR`.
+        hand: what gives episodes other speeds, pauses, drops and early ends.
     """
 
     AIM_ERROR = 0.02  # m, standard deviation of the aim at noise 1
 
-    def __init__(self, task: str, schema: Schema, num_envs: int, *, noise: float = 0.0) -> None:
-        """Prepare the expert of `task`, whose own action space `schema` must have."""
+    def __init__(
+        self, task: str, schema: Schema, num_envs: int, *, noise: float = 0.0, variation: Variation | None = None
+    ) -> None:
+        """Prepare the expert of `task`, whose own action space `schema` must have; `variation` is off when None."""
         if task not in SCRIPTS:
             raise UserError(f"no scripted expert for task '{task}'{nearest(task, SCRIPTS)}")
-        names, space = schema.action.names[:-1], make_task(task).action_space
+        made = make_task(task)
+        names, space = schema.action.names[:-1], made.action_space
         if names != TOOL_SPACES[space]:
             raise UserError(f"the scripted expert of '{task}' acts in task.action_space={space}")
         if noise < 0:
@@ -72,6 +77,7 @@ class ScriptedExpert:
         self._low, self._high = np.array(schema.action.low), np.array(schema.action.high)
         self._rng = [np.random.default_rng(i) for i in range(num_envs)]
         self.memory = Memory.empty(num_envs)
+        self.hand = VariedHand(variation or Variation(), num_envs, max_steps=made.max_episode_steps)
 
     def reset(self, seeds: Sequence[int], mask: NDArray[np.bool_] | None = None) -> None:
         """Begin an episode in the masked worlds (all when None)."""
@@ -79,16 +85,17 @@ class ScriptedExpert:
             if mask is None or mask[i]:
                 self._rng[i] = np.random.default_rng((seeds[i], 1))
                 self.memory.clear(i)
+                self.hand.begin(i, seeds[i])
                 self.memory.aim[i] = self._rng[i].standard_normal(3) * (1, 1, 0.5) * self.AIM_ERROR * self.noise
 
     def act(self, observation: Mapping[str, NDArray[Any]]) -> NDArray[np.float32]:
         """Return actions [num_envs, action_dim]."""
-        motion = self.script(Scene(observation, self.schema), self.memory)
+        motion = self.hand.ask(self.script, Scene(observation, self.schema), self.memory)
         gain = np.broadcast_to(motion.gain, len(self._rng))[:, None]
         move = np.clip(gain * motion.move, -MAX_LINEAR_STEP, MAX_LINEAR_STEP)
         turn = np.clip(gain * motion.turn[:, self._turns], -MAX_ANGULAR_STEP, MAX_ANGULAR_STEP)
-        step = np.concatenate((move, turn), axis=1)
+        step = np.concatenate((move, turn), axis=1) * self.hand.speed[:, None]
         jitter = np.stack([rng.standard_normal(self._dim) for rng in self._rng]) * self.noise * JITTER
-        step += jitter * self._high[:-1]
+        step += jitter * self._high[:-1] * ~self.hand.still[:, None]
         action = np.concatenate((step, motion.opening[:, None] * self._high[-1]), axis=1)
         return np.clip(action, self._low, self._high).astype(np.float32)

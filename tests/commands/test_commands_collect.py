@@ -9,7 +9,12 @@ from killing import collect_two_episodes
 from robolearn.cli import main
 from robolearn.commands import attempts as attempts_module
 from robolearn.commands import collect as collect_module
+from robolearn.data import layout
+from robolearn.data.check import check_dataset
 from robolearn.data.dataset import EpisodeDataset
+from robolearn.data.merge import merge
+from robolearn.errors import UserError
+from robolearn.sim.backends.mujoco import MujocoVecEnv
 from robolearn.sim.tasks.lift import LIFT
 
 TOY = ("env.num_envs=2", "env.threads=1", "expert.noise=0.3", "seed=7")
@@ -50,6 +55,68 @@ def test_it_keeps_the_first_successes(demos):
         assert set(episode["observation.stage"].ravel().tolist()) == {0, 1, 2}
         assert (np.abs(episode["action"]) <= data.schema.action.high).all()
     assert set(data.tasks) <= set(LIFT.instructions[0])
+
+
+def test_progress_is_that_of_the_frame_before_its_action(demos):
+    data, env = EpisodeDataset.load(demos), MujocoVecEnv("lift", autoreset=False)
+    assert data.schema[layout.PROGRESS] == layout.PROGRESS_FEATURE
+    assert layout.PROGRESS not in data.schema.observation_keys
+    assert layout.PROGRESS not in data.windows(2, 4).channels
+    for k in range(3):
+        episode = data.episode(k)
+        _, info = env.reset(seed=[data.columns["seed"][k]])
+        for stage, progress, action in zip(
+            episode[layout.STAGE], episode[layout.PROGRESS], episode["action"], strict=True
+        ):
+            np.testing.assert_array_equal(progress, np.float32(info["progress"]))
+            assert stage[0] == int(progress[0] * len(data.stage_names))
+            *_, info = env.step(action[None])
+        assert info["progress"] == 1.0
+        assert 0.5 < episode[layout.PROGRESS][-1] < 1.0
+    env.close()
+    assert [finding for finding in check_dataset(demos) if finding.channel == layout.PROGRESS] == []
+
+
+def before_there_was_progress(monkeypatch, out):
+    """Collect two of three episodes as it was done before progress was recorded."""
+    with monkeypatch.context() as patch:
+        patch.setattr(collect_module, "_channels", lambda observed, out: observed)
+        collect_two_episodes(patch, collect, out)
+    settings = json.loads((out / "settings.json").read_text())
+    assert settings["expert"] == {"kind": "scripted", "noise": 0.3, "failure": None, "checkpoint": None}
+
+
+def test_a_dataset_from_before_progress_was_recorded_goes_on_without(demos, tmp_path, monkeypatch):
+    out = tmp_path / "old"
+    before_there_was_progress(monkeypatch, out)
+    assert collect(out) == 0
+    old, new = EpisodeDataset.load(out), EpisodeDataset.load(demos)
+    assert set(new.channels) - set(old.channels) == {layout.PROGRESS}
+    assert old.columns == new.columns
+    for key, values in old.channels.items():
+        np.testing.assert_array_equal(values, new.channels[key])
+    merge([out, out], tmp_path / "twice")
+    assert EpisodeDataset.load(tmp_path / "twice").num_episodes == 6
+    with pytest.raises(UserError, match=r"channel 'privileged\.progress' is there in addition"):
+        merge([out, demos], tmp_path / "both")
+    merge([demos, demos], tmp_path / "both")
+    assert layout.PROGRESS in EpisodeDataset.load(tmp_path / "both").channels
+
+
+def test_varied_demonstrations_are_longer_and_known_by_their_settings(demos, tmp_path, capsys):
+    out, words = tmp_path / "varied", ("expert=varied", "expert.speed=[0.5,0.6]", "task.max_episode_steps=200")
+    assert collect(out, *words) == 0
+    told, plain = (json.loads((folder / "collect.json").read_text()) for folder in (out, demos))
+    assert told["mean_length"] > 1.3 * plain["mean_length"]
+    expert = json.loads((out / "settings.json").read_text())["expert"]
+    assert {"speed": [0.5, 0.6], "pauses": 2, "drop": 0.3}.items() <= expert.items()
+    assert "stop" not in expert
+    before = {path: path.read_bytes() for path in out.rglob("*.parquet")}
+    assert collect(out, *words) == 0
+    assert {path: path.read_bytes() for path in out.rglob("*.parquet")} == before
+    assert collect(out, *words, "expert.pauses=1") == 2
+    assert collect(demos, "expert.speed=[0.5,0.6]") == 2
+    assert capsys.readouterr().err.count("was begun with expert=") == 2
 
 
 def test_it_keeps_failures_too_when_asked(tmp_path):
@@ -97,6 +164,11 @@ def test_failures_on_purpose_are_named_and_judged_by_the_task(tmp_path):
         (("expert.failure=slip",), "expert.failure=slip is there to fail: add success_only=false"),
         (("expert.failure=slpi", "success_only=false"), "unknown expert.failure 'slpi'; did you mean 'slip'?"),
         (("expert=teacher", "expert.failure=slip", "success_only=false"), "only scripts fail on purpose"),
+        (("expert=teacher", "expert.drop=0.3", "expert.pauses=1"), "vary: give expert=scripted for expert.pauses=1"),
+        (("expert.speed=[1,0.4]",), "expert.speed=[1.0, 0.4] is no range of speeds: give two rising numbers"),
+        (("expert.speed=[0.4]",), "expert.speed=[0.4] is no range of speeds"),
+        (("expert.drop=2",), "expert.drop=2.0 is too large: give at most 1"),
+        (("expert.pauses=-1",), "expert.pauses=-1 is too small: give at least 0"),
         (("randomization.mass=[2,1]",), "randomization.mass=[2.0, 1.0] is an impossible range: 2 is above 1"),
         (("randomization.latency=[-1,1]",), "randomization.latency=[-1, 1] is impossible"),
         (("randomization.mas=[1,2]",), "unknown option 'randomization.mas'; did you mean 'randomization.mass'?"),

@@ -130,6 +130,7 @@ def test_demonstrations_become_a_policy_that_is_fine_tuned_and_judged(task, tmp_
         (["task.name=Pendulum-v1", "env.cameras=[wrist]"], "'gymnasium' has tasks of its own, without our cameras"),
         (["task.name=Pendulum-v1", "randomization=light"], "has tasks of its own, without randomization"),
         (["task.name=Pendulum-v1", "expert.failure=slip"], "only our own tasks fail on purpose"),
+        (["task.name=Pendulum-v1", "expert=varied"], "leave out expert.speed=[0.4, 1.0] expert.pauses=2"),
     ],
 )
 def test_what_only_our_tasks_have_is_refused(words, sentence, tmp_path, capsys):

@@ -2,15 +2,18 @@
 
 import json
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from toy_sets import IMAGE, make_frames, make_schema, make_set
 
+from robolearn.data import layout
 from robolearn.data.check import check_dataset
 from robolearn.data.findings import Limits
 from robolearn.data.writer import DatasetWriter
 from robolearn.errors import UserError
+from robolearn.schema import Schema
 
 LENGTHS = (20, 25, 30)
 
@@ -180,6 +183,25 @@ def test_a_label_beyond_the_stages_is_named(root):
     found = faults(root)
     assert any(f.startswith("episode 0, observation.stage: it has a label beyond 0 to 2") for f in found)
     assert any("stats.json is no JSON" in f for f in found)
+
+
+def with_progress(root, *progress):
+    """A dataset with an episode of each of these courses of progress [T]."""
+    schema = make_schema()
+    schema = Schema({**schema.features, layout.PROGRESS: layout.PROGRESS_FEATURE}, schema.fps)
+    writer = DatasetWriter(root, schema, robot_type="panda")
+    for seed, values in enumerate(progress):
+        frames = make_frames(len(values), seed) | {layout.PROGRESS: np.float32(values)[:, None]}
+        writer.add_episode(frames, task="lift")
+    writer.finalize()
+    return root
+
+
+def test_progress_may_stand_still_and_fall_but_not_leave_its_range(tmp_path):
+    slow, fallen = np.linspace(0, 0.9, 400), np.where(np.arange(400) == 200, 0.0, np.linspace(0.1, 0.9, 400))
+    assert check_dataset(with_progress(tmp_path / "good", slow, fallen, np.zeros(400))) == []
+    assert check_dataset(with_progress(tmp_path / "fixed", np.zeros(40))) == []
+    only(faults(with_progress(tmp_path / "bad", slow, slow + 0.2)), f"episode 1, {layout.PROGRESS}: it has a label")
 
 
 def test_a_file_of_another_shape_is_named(root):

@@ -42,7 +42,7 @@ class Counting:
 
     def _info(self):
         success = (self.t >= self.length) & (self.seed % 2 == 0)
-        return {"success": success, "stage": self.t.copy(), "progress": success.astype(float)}
+        return {"success": success, "stage": self.t.copy(), "progress": self.t / self.length}
 
 
 class Watcher:
@@ -84,7 +84,7 @@ def test_records_hold_each_episode_s_own_frames():
     seeds = [4, 7, 1, 2, 7, 3]
     alone, together = (run(seeds, n, record=True)[0] for n in (1, 4))
     for seed, a, b in zip(seeds, alone, together, strict=True):
-        assert set(a.frames) == {"observation.state", "action", "observation.stage"}
+        assert set(a.frames) == {"observation.state", "action", "observation.stage", "privileged.progress"}
         for key, values in a.frames.items():
             assert len(values) == a.length
             np.testing.assert_array_equal(values, b.frames[key])
@@ -92,6 +92,7 @@ def test_records_hold_each_episode_s_own_frames():
         np.testing.assert_array_equal(a.frames["observation.state"], np.stack((np.full(a.length, seed), t), 1))
         np.testing.assert_array_equal(a.frames["action"], np.stack((np.full(a.length, seed), 10 * t), 1))
         np.testing.assert_array_equal(a.frames["observation.stage"], t)
+        np.testing.assert_array_equal(a.frames["privileged.progress"], np.float32(t / a.length)[:, None])
 
 
 def test_snapshots_are_taken_with_each_frame():

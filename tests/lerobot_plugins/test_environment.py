@@ -26,8 +26,10 @@ def make(**settings):
 
 def test_the_channels_are_those_of_our_datasets(tmp_path):
     root = lerobot_runs.write_dataset(tmp_path / "data", "external", episodes=1, length=3)
-    theirs = dataset_to_policy_features(LeRobotDatasetMetadata("local/data", root=root).features)
-    del theirs["observation.stage"]  # a label
+    written = LeRobotDatasetMetadata("local/data", root=root).features
+    assert {"observation.stage", "privileged.progress"} < set(written)
+    theirs = dataset_to_policy_features(written)
+    del theirs["observation.stage"]  # a label; of progress no policy learns
     ours = env_to_policy_features(RobolearnEnv(cameras=["external"], image_size=lerobot_runs.PICTURE))
     assert list(ours) == list(theirs)
     assert ours == {key: type(f)(f.type, tuple(f.shape)) for key, f in theirs.items()}

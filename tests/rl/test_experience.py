@@ -102,7 +102,8 @@ def make_demonstration(steps=5, **more):
 
 
 def test_demonstrations_are_relabelled_with_the_base_s_actions():
-    episode = make_demonstration(**{"observation.stage": np.zeros((5, 1), np.float32)})
+    labels = {key: np.zeros((5, 1), np.float32) for key in ("observation.stage", "privileged.progress")}
+    episode = make_demonstration(**labels)
     (one,) = relabelled([episode], Telltale(), make_units(Scripted.schema), seed=0)
     assert one.frames.keys() == {VECTOR, BASE}
     np.testing.assert_array_equal(one.frames[VECTOR][:-1], episode["observation.state"])
