@@ -46,6 +46,15 @@ EXAMPLES = {
         "robolearn train dataset=outputs/demos",
         "robolearn train dataset=outputs/demos policy.horizon=8",
     ),
+    "train-reward": (
+        "robolearn train-reward dataset=outputs/attempts",
+        "robolearn train-reward dataset=outputs/attempts reward=recurrent observations=[observation.state]",
+    ),
+    "annotate": (
+        "robolearn annotate dataset=outputs/demos with=decompose out=outputs/annotated",
+        "robolearn annotate dataset=outputs/demos with=outputs/reward/model out=outputs/annotated",
+        "robolearn annotate dataset=outputs/demos with=outputs/reward/model",
+    ),
     "teach": (
         "robolearn teach task=edge_grasp",
         "robolearn teach task=stack privilege=none ppo.reward=dense out=outputs/plain",
@@ -54,6 +63,7 @@ EXAMPLES = {
         "robolearn finetune checkpoint=outputs/policy dataset=outputs/demos algo.total_steps=100000",
         "robolearn finetune algo=noise_steering checkpoint=outputs/policy dataset=outputs/demos out=outputs/steered",
         "robolearn finetune checkpoint=outputs/policy dataset=outputs/demos launcher=ray actors=4",
+        "robolearn finetune checkpoint=outputs/policy dataset=outputs/demos shaping.potential=simulator",
     ),
     "eval": (
         "robolearn eval checkpoint=outputs/policy",

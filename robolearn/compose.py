@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import functools
+import keyword
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -51,7 +52,7 @@ def compose(verb: str, overrides: Sequence[str]) -> DictConfig:
     _register()
     with hydra.initialize_config_module("robolearn.configs", version_base="1.3"):
         try:
-            config = hydra.compose(_config_name(verb), list(overrides))
+            config = hydra.compose(_config_name(verb), [_with_field_name(override) for override in overrides])
             OmegaConf.resolve(config)
         except (HydraException, OmegaConfBaseException, ValueError) as error:
             raise UserError(_explain(error, verb, overrides)) from error
@@ -72,11 +73,14 @@ def build(verb: str, config: DictConfig) -> Any:
 
 
 def options(config: DictConfig, prefix: str = "") -> Iterator[Option]:
-    """Yield every option below a composed configuration, in order of declaration."""
+    """Yield every option below a composed configuration, in order of declaration.
+
+    An option that is called like a word of Python, e.g. "with", belongs to a field with an underscore behind its name.
+    """
     structure = OmegaConf.get_type(config)
     assert structure is not None
     for spec in dataclasses.fields(structure):
-        key = f"{prefix}{spec.name}"
+        key = f"{prefix}{spec.name.removesuffix('_')}"
         missing = OmegaConf.is_missing(config, spec.name)
         value = None if missing else config[spec.name]
         meta = spec.metadata
@@ -97,6 +101,11 @@ def group_options(verb: str) -> dict[str, list[str]]:
         choices = hydra.compose(_config_name(verb), return_hydra_config=True).hydra.runtime.choices
         groups = [str(group) for group in choices if not str(group).startswith("hydra/")]
         return {group: _choices(group) for group in reversed(groups)}
+
+
+def _with_field_name(override: str) -> str:
+    key, equals, value = override.partition("=")
+    return f"{key}_{equals}{value}" if keyword.iskeyword(key) else override
 
 
 def _config_name(verb: str) -> str:
@@ -144,7 +153,7 @@ def _explain(error: Exception, verb: str, overrides: Sequence[str]) -> str:
         key = override.key_or_group
         if override not in groups and key not in by_key and not any(k.startswith(f"{key}.") for k in by_key):
             return f"unknown option '{key}'{_suggestion(key, list(by_key), verb)}"
-    culprit = getattr(error.__cause__, "full_key", None)
+    culprit = str(getattr(error.__cause__, "full_key", None)).removesuffix("_")
     for override in parsed:
         if (option := by_key.get(override.key_or_group)) and option.key == culprit:
             return f"{override.input_line} is of the wrong type: {option.key} is {option.type}, {option.help}"

@@ -26,7 +26,7 @@ def collect(words: Sequence[str], *, num_episodes: int, seed: int, out: Path, su
     from robolearn.compose import build, compose
 
     config = build("collect", compose("collect", ["env.threads=1", *words]))
-    scenario = Scenario(config.task, config.robot, config.env, config.expert)
+    scenario = Scenario(config.task, config.robot, config.env, config.expert, linger=config.linger)
     return verb.collect(scenario, num_episodes=num_episodes, seed=seed, out=out, success_only=success_only)
 
 
@@ -49,7 +49,7 @@ def finetune(
 
     config = build("finetune", compose("finetune", ["env.threads=1", f"checkpoint={checkpoint}", *words]))
     worlds = (config.task, config.robot, config.env, config.algo)
-    return verb.finetune(*worlds, checkpoint=checkpoint, dataset=dataset, seed=seed, out=out)
+    return verb.finetune(*worlds, checkpoint=checkpoint, dataset=dataset, seed=seed, out=out, shaping=config.shaping)
 
 
 def demonstrate(task: str, *, num_episodes: int, out: Path) -> Quality:

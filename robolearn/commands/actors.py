@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from robolearn.commands.arm import ROS2, Arm
 from robolearn.commands.common import load_base, use_one_thread
+from robolearn.commands.shaping import Potential
 from robolearn.commands.worlds import make_any_env
 from robolearn.config import EnvConfig, FinetuneConfig, OffPolicyConfig, RobotConfig, TaskConfig, TuningConfig
 from robolearn.errors import UserError
@@ -34,6 +35,7 @@ class Exploration:
         checkpoint: of its base policy.
         seed: of its first weights.
         arm: in place of worlds.
+        potential: that the worlds tell besides.
     """
 
     task: TaskConfig
@@ -43,12 +45,16 @@ class Exploration:
     checkpoint: Folder
     seed: int
     arm: Arm | None = None
+    potential: Potential | None = None
 
     def worlds(self) -> VecEnv:
         """Make the worlds."""
+        made: VecEnv
         if self.arm is not None:
-            return self.arm.open(self.task, self.robot)
-        return make_any_env(self.task, self.robot, self.env, num_envs=self.algo.num_envs)
+            made = self.arm.open(self.task, self.robot)
+        else:
+            made = make_any_env(self.task, self.robot, self.env, num_envs=self.algo.num_envs)
+        return made if self.potential is None else self.potential.on(made)
 
     @contextmanager
     def open(self) -> Iterator[tuple[VecEnv, Algorithm, Units]]:

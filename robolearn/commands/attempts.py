@@ -22,13 +22,23 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Scenario:
-    """Who demonstrates what: all that a process needs to make attempts."""
+    """Who demonstrates what: all that a process needs to make attempts.
+
+    Attributes:
+        task: what is done.
+        robot: by which arm.
+        env: in which worlds.
+        expert: by whom.
+        randomization: what differs between episodes, besides their start.
+        linger: control steps for which a successful episode goes on.
+    """
 
     task: TaskConfig
     robot: RobotConfig
     env: EnvConfig
     expert: ExpertConfig
     randomization: RandomizationConfig | None = None
+    linger: int = 0
 
     def make(self) -> tuple[RobotVecEnv | AdaptedVecEnv, Actor]:
         """Worlds, and the expert that acts in them."""
@@ -53,7 +63,7 @@ class Attempts:
         """See `robolearn.launch.job.Job.open`."""
         env, expert = self._make()
         try:
-            yield lambda seeds: pack(run_episodes(env, expert, seeds, record=True))
+            yield lambda seeds: pack(run_episodes(env, expert, seeds, record=True, linger=self.scenario.linger))
         finally:
             env.close()
 

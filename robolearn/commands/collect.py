@@ -30,7 +30,7 @@ FRUITLESS = 500  # attempts without a success after which the expert is given up
 def run(config: CollectConfig) -> None:
     """Collect, and say what was written."""
     quality = collect(
-        Scenario(config.task, config.robot, config.env, config.expert, config.randomization),
+        Scenario(config.task, config.robot, config.env, config.expert, config.randomization, config.linger),
         num_episodes=config.num_episodes,
         seed=config.seed,
         out=Path(config.out),
@@ -86,6 +86,8 @@ def collect(
         "seed": seed,
         "success_only": success_only,
     }
+    if scenario.linger:  # folders from before there was any resume
+        settings["linger"] = scenario.linger
     claim(out, settings)
     writer = DatasetWriter(
         out,

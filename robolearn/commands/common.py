@@ -111,12 +111,22 @@ def policy_actor(env: VecEnv, policy: Policy, correction: Correction | None = No
         UserError: the policy reads a camera that the worlds lack, or has pictures of another size.
         SchemaError: the policy reads or emits other channels than the environment has.
     """
-    _require_cameras(env.schema, policy.schema)
-    policy.schema.require_same(env.schema.select(policy.schema), what="the simulated task")
+    require_channels(env.schema, policy.schema)
     return ChunkActor(policy, env.num_envs, correction)
 
 
-def _require_cameras(offered: Schema, wanted: Schema) -> None:
+def require_channels(offered: Schema, wanted: Schema, *, reader: str = "policy") -> None:
+    """Check that the simulated task has the channels that a policy or another reader wants.
+
+    Raises:
+        UserError: a camera is missing, or has pictures of another size.
+        SchemaError: another channel differs.
+    """
+    _require_cameras(offered, wanted, reader=reader)
+    wanted.require_same(offered.select(wanted), what="the simulated task")
+
+
+def _require_cameras(offered: Schema, wanted: Schema, *, reader: str) -> None:
     from robolearn.data.images import is_picture
 
     shapes = {key: wanted[key].shape for key in wanted.observation_keys if is_picture(wanted[key])}
@@ -125,7 +135,7 @@ def _require_cameras(offered: Schema, wanted: Schema) -> None:
             continue
         names = ",".join(name.rpartition(".")[2] for name in shapes)
         raise UserError(
-            f"the policy reads pictures '{key}' of {shape[1]} x {shape[0]} pixels, which the simulated task does not "
+            f"the {reader} reads pictures '{key}' of {shape[1]} x {shape[0]} pixels, which the simulated task does not "
             f"have: give env.cameras=[{names}] env.image_size={shape[0]}"
         )
 

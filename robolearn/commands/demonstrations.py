@@ -21,12 +21,13 @@ from robolearn.schema import Schema
 SHARE = 0.8  # of the machine's memory that pictures may take
 
 
-def load_demonstrations(folder: Path, schema: Schema) -> EpisodeDataset:
+def load_demonstrations(folder: Path, schema: Schema, *, reader: str = "policy") -> EpisodeDataset:
     """Read a dataset for a policy.
 
     Args:
         folder: of the dataset.
         schema: channels that the policy reads; pictures are resized to what it says.
+        reader: what it is called in errors.
 
     Raises:
         UserError: the dataset lacks a channel or has it in another shape, or is no good.
@@ -39,8 +40,8 @@ def load_demonstrations(folder: Path, schema: Schema) -> EpisodeDataset:
         mine, theirs = schema[key].shape, data.schema[key].shape
         if mine != theirs:
             raise UserError(
-                f"the policy's channel '{key}' has shape {mine}, the dataset's {theirs}: "
-                "give the demonstrations that the policy was trained on, or others of the same robot and task"
+                f"the {reader}'s channel '{key}' has shape {mine}, the dataset's {theirs}: "
+                f"give the demonstrations that the {reader} was trained on, or others of the same robot and task"
             )
     return data
 

@@ -24,6 +24,7 @@ from robolearn.commands.common import (
     use_one_thread,
 )
 from robolearn.commands.demonstrations import episodes_of, load_demonstrations, require_memory
+from robolearn.commands.shaping import UNSHAPED, Potential, potential_of
 from robolearn.commands.worlds import make_any_env
 from robolearn.config import (
     AlgoConfig,
@@ -34,6 +35,7 @@ from robolearn.config import (
     OffPolicyConfig,
     OnPolicyConfig,
     RobotConfig,
+    ShapingConfig,
     TaskConfig,
     TuningConfig,
 )
@@ -65,6 +67,7 @@ def run(config: FinetuneConfig) -> None:
         out=Path(config.out),
         launcher=launcher_of(config),
         arm=config.arm if config.env.backend == ROS2 else None,
+        shaping=config.shaping,
     )
     best = max(point["success"] for point in curve)
     told = f"best success {best:.2f} within {curve[-1]['steps']:.0f} control steps"
@@ -85,11 +88,13 @@ def finetune(
     out: Path,
     launcher: Launcher = ALONE,
     arm: ArmConfig | None = None,
+    shaping: ShapingConfig = UNSHAPED,
 ) -> list[dict[str, float]]:
     """Run the algorithm on top of the policy in `checkpoint` and save both in `out / "policy"`; resumes from `out`.
 
     `launcher` says who explores: as many actors as it has workers, or worlds in this process. With an `arm` an actor
-    explores there instead, and nobody evaluates: what counts is the success of the newest exploring episodes.
+    explores there instead, and nobody evaluates: what counts is the success of the newest exploring episodes. What
+    `shaping` adds to the reward changes neither what is evaluated nor what is written.
 
     Returns:
         The learning curve: control steps and success rate, on seeds kept for choosing when to stop.
@@ -98,6 +103,7 @@ def finetune(
 
     use_one_thread()
     assert isinstance(algo, AlgoConfig | OfflineConfig)
+    potential = potential_of(shaping, task=task, env=env_config, algo=algo, launcher=launcher)
     judge: Judge
     if arm is None:
         judge = _Judge(make_any_env(task, robot, env_config), algo.eval_episodes)
@@ -107,12 +113,16 @@ def finetune(
     if refinement_kind(policy_folder(checkpoint)) is not None:
         raise UserError(f"{checkpoint} is fine-tuned already: give its base policy; the same `out` goes on with a run")
     kept = {key: value for key, value in asdict(algo).items() if key not in EXTENDABLE}
-    claim(out, {"algo": kept, "checkpoint": str(checkpoint), "dataset": str(dataset), "seed": seed})
+    added = None if potential is None else asdict(shaping)
+    claim(out, {"algo": kept, "checkpoint": str(checkpoint), "dataset": str(dataset), "seed": seed, "shaping": added})
     judge.require_fit(policy)
+    if potential is not None:
+        potential.require_fit(judge.schema)
     algorithm, units = make_algorithm(algo, policy, seed=seed)
     if isinstance(algo, OnPolicyConfig):
-        worlds = make_any_env(task, robot, env_config, num_envs=algo.num_envs)
-        curve = _learn_on_policy(algorithm, units, worlds, algo, judge, seed=seed, out=out)
+        worlds: VecEnv = make_any_env(task, robot, env_config, num_envs=algo.num_envs)
+        worlds = worlds if potential is None else potential.on(worlds)
+        curve = _learn_on_policy(algorithm, units, worlds, algo, judge, potential, seed=seed, out=out)
         worlds.close()
     elif isinstance(algo, OfflineConfig):
         shown = _demonstrations(algorithm, policy, units, dataset, seed=seed)
@@ -120,8 +130,9 @@ def finetune(
     else:
         assert isinstance(algo, OffPolicyConfig)
         own = min(algo.replay_steps, algo.total_steps)
-        shown = _demonstrations(algorithm, policy, units, dataset, seed=seed, kept=own)
-        exploration = Exploration(task, robot, env_config, algo, launcher.folder(policy_folder(checkpoint)), seed)
+        shown = _demonstrations(algorithm, policy, units, dataset, potential, seed=seed, kept=own)
+        base = launcher.folder(policy_folder(checkpoint))
+        exploration = Exploration(task, robot, env_config, algo, base, seed, potential=potential)
         with ExitStack() as stack:
             if arm is not None:
                 there = stack.enter_context(running_arm(arm, task, robot, log=out / "log" / "arm.txt"))
@@ -181,7 +192,14 @@ type Judge = _Judge | _Exploring
 
 
 def _demonstrations(
-    algorithm: Algorithm, policy: TorchPolicy, units: Units, dataset: Path | None, *, seed: int, kept: int = 0
+    algorithm: Algorithm,
+    policy: TorchPolicy,
+    units: Units,
+    dataset: Path | None,
+    potential: Potential | None = None,
+    *,
+    seed: int,
+    kept: int = 0,
 ) -> list[Trajectory]:
     """Those of a dataset, beside so many control steps of the algorithm's own."""
     from robolearn.rl.experience import relabelled
@@ -192,7 +210,7 @@ def _demonstrations(
     data = load_demonstrations(dataset, policy.schema)
     require_memory(policy.schema, shown=data.num_frames, kept=kept)
     return relabelled(
-        episodes_of(data),
+        episodes_of(data) if potential is None else potential.told(data),
         policy,
         units,
         seed=seed,
@@ -225,13 +243,15 @@ def _learn_on_policy(
     worlds: VecEnv,
     algo: OnPolicyConfig,
     judge: Judge,
+    potential: Potential | None,
     *,
     seed: int,
     out: Path,
 ) -> list[dict[str, float]]:
     from robolearn.rl.on_policy import OnPolicyTrainer
 
-    trainer = OnPolicyTrainer(algorithm, algo, seed=seed, out=out)
+    added = None if potential is None else potential.shaping
+    trainer = OnPolicyTrainer(algorithm, algo, seed=seed, out=out, shaping=added)
     with _shown(trainer, judge) as on_progress:
         return trainer.run(trainer.source(worlds, units), evaluate=judge, on_progress=on_progress)
 
@@ -249,7 +269,8 @@ def _learn_online(
 ) -> list[dict[str, float]]:
     from robolearn.rl.online import OnlineTrainer
 
-    trainer = OnlineTrainer(algorithm, algo, seed=exploration.seed, out=out)
+    added = None if exploration.potential is None else exploration.potential.shaping
+    trainer = OnlineTrainer(algorithm, algo, seed=exploration.seed, out=out, shaping=added)
     with (
         exploring(exploration, algorithm, units, launcher=launcher, seed=trainer.seed) as source,
         _shown(trainer, judge) as on_progress,

@@ -1,10 +1,24 @@
-"""The options of `robolearn data`."""
+"""The options of `robolearn data` and `robolearn annotate`."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 from robolearn.config.option import option
+
+
+@dataclass(kw_only=True)
+class AnnotateConfig:
+    """Find the stages of a dataset's episodes, and their progress, where nobody has told them."""
+
+    dataset: str = option("folder of a LeRobot v3 dataset")
+    with_: str = option("who tells: decompose, from turns in the channels; or the folder of a reward model")
+    out: str | None = option("folder of the annotated copy; null writes the model's progress alone, into the dataset")
+    observations: list[str] | None = option("channels that decompose looks at; null means all vectors that are observed")
+    min_gap: float = option("decompose: subgoals are more seconds than this apart", low=0)
+    smoothing: float = option("decompose: deviation in seconds of the Gaussian that smoothes distances", low=0)
+    flicker: float = option("model: stages that last fewer seconds are passed over", low=0)
+    overwrite: bool = option("put these stages or this progress in place of others")
 
 
 @dataclass(kw_only=True)

@@ -8,8 +8,8 @@ from robolearn.config.option import option
 
 
 @dataclass(kw_only=True)
-class TrainingConfig:
-    """Supervised learning."""
+class FittingConfig:
+    """Supervised learning of whatever network."""
 
     steps: int = option("gradient steps", low=1)
     batch_size: int = option("samples per step", low=1)
@@ -23,13 +23,19 @@ class TrainingConfig:
     precision: str = option("fp32, or bf16 or fp16 for mixed precision")
     compile: bool = option("compile the policy with torch.compile")
     accumulate: int = option("parts into which a batch is cut to save memory; the result is the same", low=1)
+    tensorboard: bool | None = option("write logs to `tensorboard` in `out`; null where the package is installed")
+    wandb: str | None = option("project of Weights & Biases to log to; null does not")
+
+
+@dataclass(kw_only=True)
+class TrainingConfig(FittingConfig):
+    """Supervised learning of a policy."""
+
     weights: str | None = option("progress file of the dataset, by which samples are weighted; null: all the same")
     weighting: str = option("weights made of it: rabc, or rising: 1 where progress rises over a chunk, 0 elsewhere")
     kappa: float = option("gain in progress over a chunk above which a sample counts fully", low=0)
     eval_every: int | None = option("steps between evaluations in simulation; null never", low=1)
     eval_episodes: int = option("episodes of an evaluation in simulation", low=1)
-    tensorboard: bool | None = option("write logs to `tensorboard` in `out`; null where the package is installed")
-    wandb: str | None = option("project of Weights & Biases to log to; null does not")
 
 
 @dataclass(kw_only=True)

@@ -16,6 +16,15 @@ class TuningConfig:
 
 
 @dataclass(kw_only=True)
+class ShapingConfig:
+    """What online RL adds to the reward."""
+
+    potential: str = option("none; simulator for its own progress; or the folder of a trained progress estimator")
+    kind: str = option("potential, which leaves the best policies as they are; gain or raw, which do not, to compare")
+    scale: float = option("of the potential, beside a reward of 1 for success", low=0)
+
+
+@dataclass(kw_only=True)
 class OfflineConfig(TuningConfig):
     """What learns from the dataset alone; simulation only judges it."""
 

@@ -14,7 +14,7 @@ class RLPDConfig(SoftActorCriticConfig):
 
     n_step: int = option("steps of the n-step return", low=1)
     actor_every: int = option("critic updates per actor update", low=1)
-    backup_entropy: bool = option("whether the target counts the entropy; values are then not kept within [0, 1]")
+    backup_entropy: bool = option("whether the target counts the entropy; values are then not kept within bounds")
 
 
 @dataclass(kw_only=True)

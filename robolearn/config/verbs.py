@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from robolearn.config.learning import PPOConfig, TrainingConfig
-from robolearn.config.online import TuningConfig
+from robolearn.config.learning import FittingConfig, PPOConfig, TrainingConfig
+from robolearn.config.online import ShapingConfig, TuningConfig
 from robolearn.config.option import option
 from robolearn.config.policies import PolicyConfig
+from robolearn.config.rewards import AugmentConfig, RewardConfig
 from robolearn.config.simulation import (
     EnvConfig,
     ExpertConfig,
@@ -64,6 +65,7 @@ class CollectConfig:
     ray: RayConfig
     num_episodes: int = option("episodes to keep", low=1)
     success_only: bool = option("keep successful episodes only; else all")
+    linger: int = option("control steps for which a successful episode goes on: reward models learn what done is", low=0)
     workers: int = option("processes that simulate, each with env.num_envs worlds; the dataset is the same", low=1)
     launcher: str = option("who runs the workers: local, or ray for the machines of a Ray cluster")
     video: bool = option("store what env.cameras see as videos; else as PNG, without loss but larger")
@@ -89,6 +91,21 @@ class TrainConfig:
 
 
 @dataclass(kw_only=True)
+class TrainRewardConfig:
+    """Train a reward model, which says how far a task is, on a dataset with stages."""
+
+    reward: RewardConfig
+    train: FittingConfig
+    augment: AugmentConfig
+    dataset: str = option("folder of a LeRobot v3 dataset; best with failures too (collect success_only=false)")
+    observations: list[str] | None = option("channels that the model reads; null means all that the dataset has")
+    image_size: list[int] | None = option("[height, width] to which pictures are resized; null leaves them")
+    validation: float = option("share of the episodes that are kept for calibration", low=0.01, high=0.9)
+    seed: int = option("seed of weights, batches and the choice of these episodes", low=0)
+    out: str = option("folder of the checkpoint")
+
+
+@dataclass(kw_only=True)
 class FinetuneConfig:
     """Improve a trained policy by RL: online, in simulation or on an arm (env.backend=ros2), or from the dataset."""
 
@@ -96,6 +113,7 @@ class FinetuneConfig:
     robot: RobotConfig
     env: EnvConfig
     algo: TuningConfig
+    shaping: ShapingConfig
     ray: RayConfig
     arm: ArmConfig
     checkpoint: str = option("folder of the base policy")

@@ -58,6 +58,7 @@ def run_episodes(
     snapshot: Callable[[], Mapping[str, NDArray[Any]]] | None = None,
     on_episode: Callable[[Episode], None] | None = None,
     tell: Tell | None = None,
+    linger: int = 0,
 ) -> list[Episode]:
     """Run one episode per seed; a world that finishes takes the next seed.
 
@@ -69,6 +70,7 @@ def run_episodes(
         snapshot: extra arrays [num_envs, ...] to record with each frame, e.g. the simulator's state.
         on_episode: called as soon as each episode ends.
         tell: gives what the actor is told, from an episode's seed and its instruction; that instruction when None.
+        linger: control steps for which a successful episode goes on, so that its end is seen too.
 
     Returns:
         Episodes in the order of `seeds`.
@@ -86,9 +88,9 @@ def run_episodes(
             slots.remember({**observation, "action": action, **_judged(info), **extra})
         observation, _, terminated, truncated, info = env.step(action)
         slots.length += 1
-        over = terminated | truncated
+        over = slots.linger(terminated | truncated, info["success"], linger)
         for i in np.flatnonzero(over & slots.active):
-            episode = slots.finish(i, success=bool(info["success"][i]), instruction=env.instructions[i])
+            episode = slots.finish(i, instruction=env.instructions[i])
             episodes[slots.place[i]] = episode
             if on_episode is not None:
                 on_episode(episode)
@@ -123,6 +125,8 @@ class _Slots:
         self.place = np.zeros(num_envs, np.int64)
         self.seed = np.zeros(num_envs, np.int64)
         self.length = np.zeros(num_envs, np.int64)
+        self.success = np.zeros(num_envs, bool)
+        self.lingered = np.zeros(num_envs, np.int64)
         self.told = [""] * num_envs
         self._frames: list[list[dict[str, NDArray[Any]]]] = [[] for _ in range(num_envs)]
         self.take_next(self.active.copy())
@@ -130,7 +134,7 @@ class _Slots:
     def take_next(self, mask: NDArray[np.bool_]) -> None:
         """Give the next seeds to the masked worlds."""
         for i in np.flatnonzero(mask):
-            self.length[i] = 0
+            self.length[i], self.success[i], self.lingered[i] = 0, False, 0
             self._frames[i] = []
             self.active[i] = self._next < len(self._seeds)
             if self.active[i]:
@@ -142,8 +146,14 @@ class _Slots:
         for i in np.flatnonzero(self.active):
             self._frames[i].append({key: np.array(value[i]) for key, value in frame.items()})
 
-    def finish(self, i: np.intp, *, success: bool, instruction: str) -> Episode:
+    def linger(self, over: NDArray[np.bool_], success: NDArray[np.bool_], steps: int) -> NDArray[np.bool_]:
+        """Return which episodes are over when successful ones go on for so many steps."""
+        self.success |= over & success
+        self.lingered += self.success
+        return np.where(self.success, self.lingered > steps, over)
+
+    def finish(self, i: np.intp, *, instruction: str) -> Episode:
         """The episode that world i has just ended."""
         frames = self._frames[i]
         stacked = {key: np.stack([frame[key] for frame in frames]) for key in frames[0]} if frames else {}
-        return Episode(int(self.seed[i]), success, int(self.length[i]), instruction, self.told[i], stacked)
+        return Episode(int(self.seed[i]), bool(self.success[i]), int(self.length[i]), instruction, self.told[i], stacked)

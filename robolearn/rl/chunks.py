@@ -127,8 +127,8 @@ def chunk_target(batch: Batch, value: Tensor, *, step_cost: bool) -> Tensor:
     With a step cost, rewards are (1 - gamma) (success - 1) until success, and for ever after a failure: V_cost =
     V_success - 1 everywhere. Both order policies in the same way; but an untrained value of 0 is the lowest of the one
     and the highest of the other, so that with the cost what was not tried looks good. The factor keeps values in
-    [-1, 0].
+    [-1, 0]. Shaping takes the same off both, see `robolearn.rl.experience.Batch.bounded`.
     """
     if step_cost:
-        return batch.reward + batch.discount * (1 + value.clamp(-1.0, 0.0)) - 1
-    return batch.reward + batch.discount * value.clamp(0.0, 1.0)
+        return batch.reward + batch.discount * batch.bounded(1 + value) - 1
+    return batch.reward + batch.discount * batch.bounded(value)

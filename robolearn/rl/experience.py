@@ -15,12 +15,19 @@ from robolearn.language import TASK
 from robolearn.protocols import Policy
 from robolearn.rl.interaction import BASE, INTERVENTION
 from robolearn.rl.observer import shifted
+from robolearn.rl.potential import POTENTIAL, Shaping, reshaped
 from robolearn.rl.reads import HISTORY, stored
 from robolearn.rl.units import Frames, Units
 
 
 class Batch(NamedTuple):
-    """Tensors of `robolearn.data.replay.Windows`, of which it has the fields."""
+    """Tensors of `robolearn.data.replay.Windows`, of which it has the fields.
+
+    Attributes:
+        offset: what values at `frames` lose by shaping [B], 0 without.
+        offset_after: the same at `after` [B].
+        width: values lie in [-offset, width - offset].
+    """
 
     frames: dict[str, Tensor]
     action: Tensor
@@ -28,6 +35,13 @@ class Batch(NamedTuple):
     reward: Tensor
     discount: Tensor
     after: dict[str, Tensor]
+    offset: Tensor | float = 0.0
+    offset_after: Tensor | float = 0.0
+    width: float = 1.0
+
+    def bounded(self, value: Tensor) -> Tensor:
+        """Values of what follows [B] that lie where they can be."""
+        return (value + self.offset_after).clamp(0.0, self.width) - self.offset_after
 
 
 class Experience:
@@ -46,6 +60,7 @@ class Experience:
         gamma: float,
         seed: int | tuple[int, ...],
         complete: Callable[[Trajectory], Trajectory] | None = None,
+        shaping: Shaping | None = None,
     ) -> None:
         """Make room.
 
@@ -55,8 +70,9 @@ class Experience:
             gamma: discount per control step.
             seed: of the draws.
             complete: adds to an episode what the algorithm wants to find in a batch.
+            shaping: of the rewards, where frames hold a potential.
         """
-        self._complete = complete
+        self._complete, self._shaping = complete, shaping
         self.online, self.demonstrations = Replay(capacity), Replay(0)
         self.demo_ratio, self.gamma = demo_ratio, gamma
         self._rng = np.random.default_rng(seed)
@@ -70,11 +86,17 @@ class Experience:
         """Take demonstrations."""
         self.demonstrations = Replay(sum(len(one.reward) + 1 for one in demonstrations))
         for one in demonstrations:
-            self.demonstrations.add(one if self._complete is None else self._complete(one))
+            self.demonstrations.add(self._ready(one))
 
     def add(self, one: Trajectory) -> None:
         """Take an episode of the algorithm's own."""
-        self.online.add(one if self._complete is None else self._complete(one))
+        self.online.add(self._ready(one))
+
+    def _ready(self, one: Trajectory) -> Trajectory:
+        """An episode as it is drawn from."""
+        if self._shaping is not None:
+            one = reshaped(one, self._shaping, gamma=self.gamma)
+        return one if self._complete is None else self._complete(one)
 
     def batch(self, size: int, *, steps: int) -> Batch:
         """Draw windows of up to `steps` control steps; pictures are shifted at random.
@@ -95,7 +117,7 @@ class Experience:
             # nothing depends on what would be done after the end; repeated actions would tell a critic of chunks of it
             others = torch.randperm(size, generator=self._generator)
             action = torch.where(inside[..., None], action, action[others])
-        return Batch(
+        batch = Batch(
             frames=self._frames(joined.frames),
             action=action,
             inside=inside,
@@ -103,6 +125,11 @@ class Experience:
             discount=torch.from_numpy(joined.discount),
             after=self._frames(joined.after),
         )
+        if self._shaping is None:
+            return batch
+        now, after = (self._shaping.offset(frames[POTENTIAL]) for frames in (joined.frames, joined.after))
+        width = self._shaping.width(self.gamma)
+        return batch._replace(offset=torch.from_numpy(now), offset_after=torch.from_numpy(after), width=width)
 
     def _frames(self, frames: Frames) -> dict[str, Tensor]:
         tensors = {key: torch.from_numpy(np.ascontiguousarray(values)) for key, values in frames.items()}
@@ -135,6 +162,7 @@ def relabelled(
     Args:
         episodes: observations, `action` and, for a base that reads it, "task" [T, ...] each, in physical units; the
             last step of a solved one is its success. What was seen after it is not in a dataset; nothing depends on it.
+            A potential of the frames, `POTENTIAL` [T], is kept; it is 1 after a success.
         policy: the base.
         units: normalisation.
         seed: of the base policy's noise.
@@ -160,6 +188,9 @@ def _relabelled(episode: Frames, policy: Policy, units: Units, *, seed: int, suc
     if reads and INTERVENTION in episode:
         frames[INTERVENTION] = np.asarray(episode[INTERVENTION])
     padded = {key: np.concatenate((values, values[-1:])) for key, values in frames.items()}
+    if POTENTIAL in episode:
+        known = np.asarray(episode[POTENTIAL], np.float32)
+        padded[POTENTIAL] = np.append(known, np.float32(1) if success else known[-1])
     reward = np.zeros(steps, np.float32)
     reward[-1] = float(success)
     return Trajectory(padded, units.action(episode["action"]), reward, terminated=success, success=success)

@@ -159,11 +159,11 @@ class FQL:
         spread = seen[:, None].expand(*noise.shape[:2], -1).flatten(0, 1)
         return (self.actor(spread, noise.flatten(0, 1)) - plans.flatten(0, 1)).square().mean()
 
-    def improvement_loss(self, seen: Tensor) -> Tensor:
-        """-mean Q(s, mu(s, z)) / mean |Q|."""
+    def improvement_loss(self, seen: Tensor, offset: Tensor | float = 0.0) -> Tensor:
+        """-mean Q(s, mu(s, z)) / mean |Q|, where |Q| is without the `offset` [B] that values lose by shaping."""
         chunk = self.actor(seen, self._gaussian(len(seen)))
         q = values_of(self.critic, seen, chunk).mean(dim=0)
-        return -q.mean() / q.abs().mean().detach().clamp_min(1e-3)
+        return -q.mean() / (q + offset).abs().mean().detach().clamp_min(1e-3)
 
     def update(self, experience: Experience) -> dict[str, Tensor]:
         """One step of the critic and of the actor, which only follows the base at first."""
@@ -178,7 +178,7 @@ class FQL:
         loss = self.config.distillation_weight * distilled
         with frozen(self.critic.parts):
             if self._improves:
-                loss = loss + self.improvement_loss(seen)
+                loss = loss + self.improvement_loss(seen, batch.offset)
             descend(self.optimizers["actor"], loss)
         metrics = {"critic_loss": critic_loss, "distillation_loss": distilled, "actor_loss": loss}
         return {key: value.detach() for key, value in metrics.items()}

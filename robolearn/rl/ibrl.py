@@ -126,14 +126,14 @@ class IBRL:
         return self.clock.steps >= self.config.warmup_steps
 
     def critic_loss(self, batch: Batch) -> Tensor:
-        """Mean over heads of the squared TD error, with values in [0, 1]."""
+        """Mean over heads of the squared TD error, with values within their bounds."""
         with torch.no_grad():
             seen = self.actor.judge_observer(batch.after)
             own = torch.tanh(self.net_target(seen)[0])
             noise = torch.randn(own.shape, generator=self.generator) * self.config.target_noise
             pair = torch.randperm(self.config.num_critics, generator=self.generator)[:2]
             _, value = self.actor.better(seen, batch.after[BASE], (own + noise).clamp(-1, 1), pair)
-            target = batch.reward + batch.discount * value.clamp(0, 1)
+            target = batch.reward + batch.discount * batch.bounded(value)
         q = self.critic(self.actor.observer(batch.frames), batch.action[:, 0])[..., 0]
         return functional.mse_loss(q, target.expand_as(q))
 

@@ -12,6 +12,7 @@ from robolearn.acting import Acting, ChunkActor
 from robolearn.data.replay import Trajectory
 from robolearn.language import TASK
 from robolearn.protocols import VecEnv
+from robolearn.rl.potential import POTENTIAL
 from robolearn.rl.reads import stored
 from robolearn.rl.units import Frames, Units
 
@@ -25,6 +26,7 @@ class Interaction:
 
     Worlds may say what they executed instead of the action that they were given, as `info["action"]`
     [num_envs, action_dim], and where a person did that, as `info["intervention"]` [num_envs]: then that is stored.
+    So is the potential of a frame, `info["potential"]` [num_envs], see `robolearn.rl.potential`.
 
     Attributes:
         steps: control steps so far, summed over the worlds.
@@ -65,7 +67,7 @@ class Interaction:
             self._actor.replan()  # what was planned before is not for where the person has led
         # the base's own action at the true last frame, too: before any reset
         self._base = self._actor.base_action(self._told())
-        seen = self._seen()
+        seen = self._seen(info)
         done = self.units.action(info.get("action", action))
         for i, past in enumerate(self._pasts):
             past.add({key: values[i] for key, values in seen.items()}, done[i], float(reward[i]))
@@ -81,10 +83,10 @@ class Interaction:
         seeds = self._rng.integers(LEARNING_SEEDS, size=self.env.num_envs).tolist()
         self._actor.reset(seeds, mask)
         masked = [seed if chosen else None for seed, chosen in zip(seeds, mask, strict=True)]
-        self._frame, _ = self.env.reset(seed=masked, options={"reset_mask": mask})
+        self._frame, info = self.env.reset(seed=masked, options={"reset_mask": mask})
         ids = np.flatnonzero(mask)
         self._base[ids] = self._actor.base_action(self._told(), ids)
-        seen = self._seen()
+        seen = self._seen(info)
         for i in ids:
             self._pasts[i].begin({key: values[i] for key, values in seen.items()})
 
@@ -92,10 +94,11 @@ class Interaction:
         """The newest frame and what each world is asked for."""
         return {**self._frame, TASK: np.array(self.env.instructions)}
 
-    def _seen(self) -> dict[str, NDArray[Any]]:
-        """The newest frame as it is stored."""
+    def _seen(self, info: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
+        """The newest frame, which came with `info`, as it is stored."""
         read = stored(self._actor.read()) if self._reads else {}
-        return {**self.units.frame(self._frame), BASE: self.units.action(self._base), **read}
+        told = {POTENTIAL: info[POTENTIAL]} if POTENTIAL in info else {}
+        return {**self.units.frame(self._frame), BASE: self.units.action(self._base), **read, **told}
 
 
 class _Past:

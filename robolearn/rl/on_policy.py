@@ -21,6 +21,7 @@ from robolearn.protocols import VecEnv
 from robolearn.rl.networks import EnsembleMLP, descend
 from robolearn.rl.observer import Observer
 from robolearn.rl.online import Learner, Metrics, Trainer
+from robolearn.rl.potential import Shaping
 from robolearn.rl.rollouts import Explorer, Rollout, Rollouts
 from robolearn.rl.units import Units
 
@@ -66,16 +67,25 @@ class OnPolicyAlgorithm(Learner, Protocol):
 class OnPolicyTrainer(Trainer[OnPolicyAlgorithm, OnPolicyConfig]):
     """On-policy RL, resumable from the folder `out`: a run that was killed goes on from its last evaluation."""
 
-    def __init__(self, algorithm: OnPolicyAlgorithm, config: OnPolicyConfig, *, seed: int, out: Path) -> None:
-        """Take networks from `out`, where there are any."""
+    def __init__(
+        self,
+        algorithm: OnPolicyAlgorithm,
+        config: OnPolicyConfig,
+        *,
+        seed: int,
+        out: Path,
+        shaping: Shaping | None = None,
+    ) -> None:
+        """Take networks from `out`, where there are any; `shaping` as of `robolearn.rl.online.OnlineTrainer`."""
         super().__init__(algorithm, config, out=out)
+        self._shaping = shaping
         # a resumed run goes on with fresh episodes and noise, never with those it has seen
         self.seed = (seed, self.clock.steps)
 
     def source(self, env: VecEnv, units: Units) -> Rollouts:
         """Worlds to learn in."""
         explorer = self.algorithm.exploring(np.random.default_rng((*self.seed, 1)))
-        return Rollouts(env, explorer, units, seed=(*self.seed, 0))
+        return Rollouts(env, explorer, units, seed=(*self.seed, 0), shaping=self._shaping)
 
     def run(
         self,

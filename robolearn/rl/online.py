@@ -23,6 +23,7 @@ from robolearn.protocols import VecEnv
 from robolearn.rl.checkpoint import Learned, load_checkpoint, save_checkpoint
 from robolearn.rl.experience import Experience
 from robolearn.rl.interaction import Interaction
+from robolearn.rl.potential import Shaping
 from robolearn.rl.units import Units
 
 EPISODES = "episodes"
@@ -195,8 +196,13 @@ class OnlineTrainer(Trainer[Algorithm, OffPolicyConfig]):
     on with all its finished episodes, and makes up for the updates since the last evaluation.
     """
 
-    def __init__(self, algorithm: Algorithm, config: OffPolicyConfig, *, seed: int, out: Path) -> None:
-        """Take networks and episodes from `out`, where there are any."""
+    def __init__(
+        self, algorithm: Algorithm, config: OffPolicyConfig, *, seed: int, out: Path, shaping: Shaping | None = None
+    ) -> None:
+        """Take networks and episodes from `out`, where there are any.
+
+        With `shaping` all worlds and demonstrations tell a potential, see `robolearn.rl.potential`.
+        """
         super().__init__(algorithm, config, out=out)
         # a resumed run draws other batches than those that it has seen
         self.experience = Experience(
@@ -205,6 +211,7 @@ class OnlineTrainer(Trainer[Algorithm, OffPolicyConfig]):
             gamma=config.gamma,
             seed=(seed, 2, self.clock.updates),
             complete=completion(algorithm),
+            shaping=shaping,
         )
         for one, note in read_journal(out / EPISODES):
             self._take(one)

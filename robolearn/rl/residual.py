@@ -66,26 +66,30 @@ class Residual:
         return min(max(self.clock.steps - self.config.warmup_steps, 0) / self.config.progressive_steps, 1.0)
 
     def critic_loss(self, batch: Batch) -> Tensor:
-        """Mean over heads of the squared TD error; y = R + gamma^k min_2 Q'(o', a'), values in [0, 1]."""
+        """Mean over heads of the squared TD error; y = R + gamma^k min_2 Q'(o', a'), values within their bounds."""
         with torch.no_grad():
             seen = self.actor_target.observer(batch.after)
             base = batch.after[BASE]
             action = self.actor_target.combine(base, self.actor_target(seen, base))
             noise = torch.randn(action.shape, generator=self.generator) * self.config.target_noise
             value = least_of_two(self.critic_target, seen, (action + noise).clamp(-1, 1), self.generator)
-            target = batch.reward + batch.discount * value.clamp(0, 1)
+            target = batch.reward + batch.discount * batch.bounded(value)
         seen = self.actor.observer(batch.frames)
         q = self.critic(torch.cat((seen, batch.action[:, 0]), dim=-1))[..., 0]
         return functional.mse_loss(q, target.expand_as(q))
 
     def actor_loss(self, batch: Batch, *, penalty: float) -> tuple[Tensor, Tensor]:
-        """-mean(Q) / mean |Q| + W mean ||residual||^2; also the residual."""
+        """-mean(Q) / mean |Q| + W mean ||residual||^2; also the residual.
+
+        |Q| is what it would be without shaping: what values lose by that says nothing about their size.
+        """
         with torch.no_grad():
             seen = self.actor.observer(batch.frames)
         base = batch.frames[BASE]
         residual = self.actor(seen, base)
         q = self.critic(seen, self.actor.combine(base, residual))
-        scale = q.detach().mean(dim=0).abs().mean().clamp_min(1e-3) if self.config.normalise_q else 1.0
+        whole = q.detach().mean(dim=0)[:, 0] + batch.offset
+        scale = whole.abs().mean().clamp_min(1e-3) if self.config.normalise_q else 1.0
         return -q.mean() / scale + penalty * residual.square().sum(dim=-1).mean(), residual
 
     def update(self, experience: Experience) -> dict[str, Tensor]:

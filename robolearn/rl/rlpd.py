@@ -104,11 +104,11 @@ class RLPD(Tempered):
         return self.clock.steps >= self.config.warmup_steps
 
     def critic_loss(self, batch: Batch) -> Tensor:
-        """Mean over heads of the squared TD error; values lie in [0, 1] unless they count the entropy."""
+        """Mean over heads of the squared TD error; values lie within their bounds unless they count the entropy."""
         with torch.no_grad():
             action, log_prob = self.actor.draw(self.actor.observer(batch.after), self._gaussian(len(batch.reward)))
             value = least_of_two(self.critic_target, self.observer_target(batch.after), action, self.generator)
-            value = value - self.alpha * log_prob if self.config.backup_entropy else value.clamp(0, 1)
+            value = value - self.alpha * log_prob if self.config.backup_entropy else batch.bounded(value)
             target = batch.reward + batch.discount * value
         q = self.critic(self.actor.observer(batch.frames), batch.action[:, 0])[..., 0]
         return functional.mse_loss(q, target.expand_as(q))

@@ -18,6 +18,7 @@ from robolearn.acting import Acting, ChunkActor
 from robolearn.language import TASK
 from robolearn.protocols import VecEnv
 from robolearn.rl.interaction import LEARNING_SEEDS
+from robolearn.rl.potential import POTENTIAL, Shaping
 from robolearn.rl.proximal import advantages
 from robolearn.rl.units import Units
 
@@ -170,7 +171,15 @@ class Rollouts:
         outcomes: success of the episodes that ended during the last rollout.
     """
 
-    def __init__(self, env: VecEnv, explorer: Explorer, units: Units, *, seed: int | tuple[int, ...]) -> None:
+    def __init__(
+        self,
+        env: VecEnv,
+        explorer: Explorer,
+        units: Units,
+        *,
+        seed: int | tuple[int, ...],
+        shaping: Shaping | None = None,
+    ) -> None:
         """Start an episode in every world of `env`, whose autoreset must be off.
 
         Args:
@@ -178,9 +187,11 @@ class Rollouts:
             explorer: acts, with the weights of the moment.
             units: normalisation of what is stored.
             seed: of the episodes and of the policy's noise; a resumed run needs another.
+            shaping: of the rewards, where the worlds tell a potential; see `robolearn.rl.potential`.
         """
         self.env, self.units, self.steps = env, units, 0
         self.outcomes: list[bool] = []
+        self._shaping, self._potential = shaping, np.zeros(env.num_envs, np.float32)
         self._explorer = explorer
         self._actor = ChunkActor(explorer.acting.policy, env.num_envs, explorer.acting.correction)
         self._rng = np.random.default_rng(seed)
@@ -200,7 +211,7 @@ class Rollouts:
             if (worlds := self._deciding()).size:
                 present[worlds] = made.add(worlds, self._seen(worlds), self._explorer.noted())
             self._frame, reward, terminated, truncated, info = self.env.step(action)
-            made.rewarded(present, reward, terminated)
+            made.rewarded(present, self._shaped(reward, terminated, info, gamma=gamma), terminated)
             over = terminated | truncated
             cut = np.flatnonzero(~terminated & (truncated | (t == steps - 1)))
             if cut.size:
@@ -213,6 +224,14 @@ class Rollouts:
             self._actor.replan()
         return made.rollout(value, lam=lam)
 
+    def _shaped(
+        self, reward: NDArray[np.float64], terminated: NDArray[np.bool_], info: Mapping[str, Any], *, gamma: float
+    ) -> NDArray[np.float64]:
+        if self._shaping is None:
+            return reward
+        before, self._potential = self._potential, info[POTENTIAL]
+        return self._shaping.reward(reward, before, self._potential, terminated, gamma=gamma)
+
     def _deciding(self) -> NDArray[np.intp]:
         return np.arange(self.env.num_envs) if self._explorer.every_step else self._actor.planned
 
@@ -223,7 +242,9 @@ class Rollouts:
         seeds = self._rng.integers(LEARNING_SEEDS, size=self.env.num_envs).tolist()
         self._actor.reset(seeds, mask)
         masked = [seed if chosen else None for seed, chosen in zip(seeds, mask, strict=True)]
-        self._frame, _ = self.env.reset(seed=masked, options={"reset_mask": mask})
+        self._frame, info = self.env.reset(seed=masked, options={"reset_mask": mask})
+        if self._shaping is not None:
+            self._potential = info[POTENTIAL]
 
 
 def _joined(parts: Sequence[Frames]) -> dict[str, Tensor]:

@@ -36,7 +36,8 @@ Keep = Callable[[str], None]
 class Trainable(Protocol):
     """A `torch.nn.Module` with LeRobot's training face.
 
-    For batches with "loss_weight" it must also take `reduction="none"` and return one loss per sample [B].
+    For batches with "loss_weight" it must also take `reduction="none"` and return one loss per sample [B]. If it has a
+    method `update`, that is called after each step, as LeRobot's trainer does, e.g. to let target networks follow.
     """
 
     def __call__(self, batch: Mapping[str, Tensor]) -> tuple[Tensor, Any]:
@@ -170,6 +171,7 @@ class _Run:
             policy.get_optim_params(), lr=0.0, weight_decay=settings["weight_decay"], fused=True
         )
         self.gradient = Gradient(self.model, compute, seed=settings["seed"])
+        self.follow: Callable[[], None] | None = getattr(policy, "update", None)
         self.ema = EMA(self.model, decay=settings["ema_decay"])
         # "recent": sum and number of the losses since the last point of the curve
         self.state: dict[str, Any] = {"step": 0, "seconds": 0.0, "curve": [], "recent": [0.0, 0], "evaluations": []}
@@ -200,6 +202,8 @@ class _Run:
             )
         scaler.step(self.optimizer)
         scaler.update()
+        if self.follow is not None:
+            self.follow()
         self.ema.update()
         self._record(value)
         return value, length, rate

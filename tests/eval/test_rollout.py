@@ -174,3 +174,13 @@ def test_zero_episodes():
     for nothing in ([], range(3, 3)):
         with pytest.raises(UserError, match="zero episodes asked for: give at least one"):
             run(nothing)
+
+
+def test_successful_episodes_go_on_for_as_long_as_asked():
+    seeds = range(8)
+    plain, longer = (run_episodes(Counting(3), Watcher(3), seeds, record=True, linger=steps) for steps in (0, 4))
+    for before, after in zip(plain, longer, strict=True):
+        more = 4 if before.seed % 2 == 0 else 0
+        assert (after.success, after.length) == (before.success, before.length + more)
+        stages = after.frames["observation.stage"]
+        np.testing.assert_array_equal(stages, np.arange(before.length + more))  # the frame of success is among them

@@ -1,0 +1,209 @@
+"""Trainings of `robolearn bench rewards`, each in a process of its own: estimator, judgement."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from robolearn.bench._pool import RECORDS, kept
+from robolearn.bench._reward_judge import Estimate, Read, judge, judge_controls
+from robolearn.bench._reward_sets import OUT, TEST_SEED, gather
+from robolearn.bench._verbs import told_to
+from robolearn.commands.reward_data import LabelledEpisode, labelled_episodes, labels_of, read_schema, shares_of
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from robolearn.data.dataset import EpisodeDataset
+
+TRAIN_EPISODES, TEST_EPISODES = 300, 120
+CONTROLLED = 40  # successes on which controls are played
+OBSERVED = ("observation.state", "observation.environment_state")
+# how wrong instructions are said that no training saw
+WRONG = ("water the plants", "open the window a little", "hand me the screwdriver", "clean the table with the sponge")
+TRAINED = {
+    "sarm": ("reward=sarm",),
+    "recurrent": ("reward=recurrent", "train.batch_size=48"),
+}
+GIVEN = ("clock", "oracle")
+
+
+class Run(NamedTuple):
+    """One estimator of one task."""
+
+    task: str
+    estimator: str
+    seed: int
+
+    @property
+    def folder(self) -> Path:
+        """Where its training is kept."""
+        return OUT / "runs" / f"{self.task}-{self.estimator}-seed{self.seed}"
+
+    @property
+    def record(self) -> Path:
+        """Where its result is kept."""
+        return RECORDS / "rewards" / f"{self.folder.name}.json"
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What its result depends on."""
+        words = TRAINED.get(self.estimator, ())
+        return {
+            "words": [*words, f"task={self.task}", f"seed={self.seed}"],
+            "reward": _composed(words) if words else None,
+            "episodes": [TRAIN_EPISODES, TEST_EPISODES, CONTROLLED],
+            "observed": list(OBSERVED),
+        }
+
+
+@cache
+def _composed(words: tuple[str, ...]) -> dict[str, Any]:
+    """The model's options by these words and the presets of the moment."""
+    from robolearn.compose import build, compose
+
+    config = build("train-reward", compose("train-reward", ["dataset=none", *words]))
+    return {"reward": asdict(config.reward), "augment": asdict(config.augment), "steps": config.train.steps}
+
+
+class Sets(NamedTuple):
+    """Episodes of a task.
+
+    Attributes:
+        train: what is learned from.
+        tests: labelled episodes by the name of the set.
+        shares: of the stages in the progress, from the training's.
+    """
+
+    train: EpisodeDataset
+    tests: dict[str, list[LabelledEpisode]]
+    shares: NDArray[np.float64]
+
+
+def load_sets(task: str) -> Sets:
+    """Collect a task's sets unless they are there, and read them."""
+    from robolearn.data.dataset import EpisodeDataset
+
+    train = EpisodeDataset.load(gather(task, "train", episodes=TRAIN_EPISODES, seed=0))
+    shares = shares_of(train)
+    tests = {}
+    for i, (name, held_out) in enumerate((("in_distribution", False), ("held_out", True))):
+        seed = TEST_SEED + i * 100_000_000
+        data = EpisodeDataset.load(gather(task, name, episodes=TEST_EPISODES, seed=seed, held_out=held_out))
+        tests[name] = labelled_episodes(data, read_schema(data, list(OBSERVED)), labels_of(data, shares))
+    return Sets(train, tests, shares)
+
+
+def finish(one: Run) -> tuple[Run, dict[str, Any]]:
+    """Train, or go on training, and judge; return the run and its result.
+
+    Raises:
+        UserError: the folder is of a run with other settings.
+    """
+    from robolearn.commands.common import claim, save_result, use_one_thread
+    from robolearn.eval.machine import commit
+
+    if (result := kept(one)) is not None:
+        return one, result
+    use_one_thread()
+    one.folder.mkdir(parents=True, exist_ok=True)
+    claim(one.folder, one.settings)
+    with told_to(one.folder / "log.txt"):
+        sets = load_sets(one.task)
+        estimate, done_at = make(one, sets)
+        num_stages = len(sets.train.stage_names)
+        figures = {
+            name: judge(estimate, episodes, num_stages=num_stages, done_at=done_at)
+            for name, episodes in sets.tests.items()
+        }
+        films = [episode for episode in sets.tests["in_distribution"] if episode.success][:CONTROLLED]
+        figures["controls"] = judge_controls(estimate, films, wrong=WRONG, seed=one.seed)
+    rounded = {
+        name: {key: [None if not np.isfinite(x) else round(x, 5) for x in values] for key, values in one_set.items()}
+        for name, one_set in figures.items()
+    }
+    result = {"settings": one.settings, "commit": commit(), "done_at": done_at, "figures": rounded}
+    save_result(one.record, result)
+    return one, result
+
+
+def make(one: Run, sets: Sets) -> tuple[Estimate, float]:
+    """Return an estimator, trained if it is to be, and the probability from which it calls a task done."""
+    if one.estimator == "clock":
+        return clock(sets), 0.999
+    if one.estimator == "oracle":
+        return oracle(sets), 0.5
+    return trained(one, sets)
+
+
+def trained(one: Run, sets: Sets) -> tuple[Estimate, float]:
+    """Train one of our models by `robolearn train-reward`, or go on training it."""
+    from robolearn.commands.train_reward import train_reward
+    from robolearn.compose import build, compose
+    from robolearn.rewards.serving import load_estimator
+
+    words = ("dataset=none", "train.device=cpu", "train.tensorboard=false", *TRAINED[one.estimator])
+    config = build("train-reward", compose("train-reward", list(words)))
+    train_reward(
+        config.reward,
+        config.train,
+        config.augment,
+        data=sets.train,
+        observations=list(OBSERVED),
+        validation=config.validation,
+        seed=one.seed,
+        out=one.folder / "training",
+    )
+    estimator = load_estimator(one.folder / "training" / "model")
+
+    def estimate(frames: Mapping[str, NDArray[Any]], instruction: str) -> Read:
+        reading = estimator.episode(frames, instruction)
+        return Read(
+            reading.stages.argmax(-1).numpy(), reading.progress.double().numpy(), reading.success.double().numpy()
+        )
+
+    return estimate, estimator.model.config.done_at
+
+
+def clock(sets: Sets) -> Estimate:
+    """T / mean length of the training's successes: right about everything but what happens."""
+    from robolearn.commands.reward_data import stages_of
+
+    num_stages = len(sets.train.stage_names)
+    done = [int((stage >= num_stages).argmax()) for stage in stages_of(sets.train) if (stage >= num_stages).any()]
+    mean, before = float(np.mean(done)), np.cumsum(sets.shares)
+
+    def estimate(frames: Mapping[str, NDArray[Any]], instruction: str) -> Read:
+        length = len(next(iter(frames.values())))
+        progress = np.minimum(np.arange(length) / mean, 1.0)
+        stage = np.searchsorted(before, progress, side="right").clip(max=num_stages)
+        return Read(stage, progress, (progress >= 1.0).astype(float))
+
+    return estimate
+
+
+def oracle(sets: Sets) -> Estimate:
+    """The truth, looked up by what is seen: what a perfect reader of the state would say."""
+    known = {}
+    for episodes in sets.tests.values():
+        for episode in episodes:
+            for t in range(len(episode.labels.stage)):
+                known[_seen(episode.frames, t)] = (episode.labels.stage[t], episode.labels.progress[t])
+
+    def estimate(frames: Mapping[str, NDArray[Any]], instruction: str) -> Read:
+        found = [known[_seen(frames, t)] for t in range(len(frames[OBSERVED[0]]))]
+        stage, progress = (np.array(column) for column in zip(*found, strict=True))
+        if instruction in WRONG:
+            stage, progress = np.zeros_like(stage), np.zeros_like(progress)
+        return Read(stage, progress, (stage >= len(sets.shares)).astype(float))
+
+    return estimate
+
+
+def _seen(frames: Mapping[str, NDArray[Any]], t: int) -> bytes:
+    return b"".join(np.ascontiguousarray(frames[key][t]).tobytes() for key in OBSERVED)
