@@ -1,7 +1,7 @@
 """What a frame is worth: its stage, how far it is within the stage, and the progress of the whole task.
 
 Stages come from the simulator's predicates or from annotations, so they fall back where the object is dropped; progress
-follows the frames, never the clock (SARM, Chen et al. 2025, equations 1 to 4, with that change).
+follows the frames, never the clock (SARM, Chen et al. 2025, with that change).
 """
 
 from __future__ import annotations
@@ -93,11 +93,30 @@ def within_stage(progress: Array, stage: Ints, num_stages: int) -> Array:
     return np.clip(progress * num_stages - stage, 0.0, 1.0)
 
 
+def steady(stage: Ints, shortest: int) -> Ints:
+    """Return stages [T] without flicker.
+
+    Args:
+        stage: [T] as somebody estimated them.
+        shortest: a stage that is named for fewer frames in a row counts as the one before it, at the beginning of an
+            episode as the one after it. The last one stays: nothing says how long it would have been.
+    """
+    starts, ends = _runs(stage)
+    kept = ends - starts >= shortest
+    kept[-1] = True
+    source = np.maximum.accumulate(np.where(kept, np.arange(len(kept)), kept.argmax()))
+    return np.repeat(stage[starts[source]], ends - starts)
+
+
+def _runs(stage: Ints) -> tuple[Ints, Ints]:
+    """First frames of runs of one stage, and one past their last."""
+    edges = np.flatnonzero(np.diff(stage)) + 1
+    return np.concatenate(([0], edges)), np.concatenate((edges, [len(stage)]))
+
+
 def _by_time(stage: Ints) -> Array:
     """Share [T] of each run of one stage that has gone by; its last frame is the one before the next run's first."""
-    edges = np.flatnonzero(np.diff(stage)) + 1
-    starts = np.concatenate(([0], edges))
-    ends = np.concatenate((edges, [len(stage)]))
+    starts, ends = _runs(stage)
     lengths = ends - starts
     passed = np.arange(len(stage)) - np.repeat(starts, lengths)
     return passed / np.repeat(np.maximum(lengths, 1), lengths)

@@ -124,6 +124,8 @@ EXTRAS = {
     "mujoco_warp": "warp",
     "warp": "warp",
     "ray": "ray",
+    "transformers": "vla",
+    "qwen_vl_utils": "vla",
 }
 DISPLAY_WORDS = ("GLFW", "OpenGL", "EGL", "OSMesa", "glGetError", "DISPLAY")
 

@@ -9,6 +9,7 @@ from robolearn.bench._verbs import collect, told_to
 
 OUT = Path("outputs/bench/rewards")
 TASKS = ("pick_place", "stack", "drawer_place")
+TRAIN_EPISODES, TEST_EPISODES = 300, 120  # about
 HELD_OUT = ("slip", "wrong_sequence")  # failures that no training sees
 VARIED = ("expert=varied", "linger=15", "env.num_envs=8")
 TEST_SEED = 500_000_000
@@ -77,3 +78,24 @@ def gather(task: str, name: str, *, episodes: int, seed: int, held_out: bool = F
             )
         merge([folder / kind for kind in found], folder / "all")
     return folder / "all"
+
+
+def gather_all(task: str) -> int:
+    """Collect a task's sets unless they are there; return the number of their episodes."""
+    from robolearn.data.reading import read_info
+
+    folders = [train_set(task), *test_sets(task).values()]
+    return sum(read_info(folder)["total_episodes"] for folder in folders)
+
+
+def train_set(task: str) -> Path:
+    """What is learned from."""
+    return gather(task, "train", episodes=TRAIN_EPISODES, seed=0)
+
+
+def test_sets(task: str) -> dict[str, Path]:
+    """What is judged by."""
+    return {
+        name: gather(task, name, episodes=TEST_EPISODES, seed=TEST_SEED + i * 100_000_000, held_out=name == "held_out")
+        for i, name in enumerate(("in_distribution", "held_out"))
+    }

@@ -14,7 +14,7 @@ class AnnotateConfig:
     dataset: str = option("folder of a LeRobot v3 dataset")
     with_: str = option("who tells: decompose, from turns in the channels; or the folder of a reward model")
     out: str | None = option("folder of the annotated copy; null writes the model's progress alone, into the dataset")
-    observations: list[str] | None = option("channels that decompose looks at; null means all vectors that are observed")
+    observations: list[str] | None = option("decompose: channels that it looks at; null means all observed vectors")
     min_gap: float = option("decompose: subgoals are more seconds than this apart", low=0)
     smoothing: float = option("decompose: deviation in seconds of the Gaussian that smoothes distances", low=0)
     flicker: float = option("model: stages that last fewer seconds are passed over", low=0)

@@ -30,10 +30,17 @@ FILE_BYTES = 100 << 20  # after which a data file is full
 
 @dataclass(frozen=True)
 class Selection:
-    """Episodes of a dataset, by their numbers."""
+    """Episodes of a dataset, by their numbers.
+
+    Attributes:
+        source: the dataset; what its metadata says is what the copy's will say.
+        episodes: the numbers.
+        change: makes of an episode's frames, as they lie in the files, those of the copy.
+    """
 
     source: RawDataset
     episodes: Sequence[int]
+    change: Callable[[int, pa.Table], pa.Table] = lambda episode, table: table
 
 
 def copy_episodes(
@@ -42,6 +49,7 @@ def copy_episodes(
     *,
     rename: Mapping[str, str] | None = None,
     advance: Callable[[int], object] = lambda n: None,
+    complete: Callable[[Path], object] = lambda root: None,
 ) -> None:
     """Write a new dataset of these episodes, in this order; a killed copy leaves nothing at `out`.
 
@@ -53,6 +61,7 @@ def copy_episodes(
         out: the new folder.
         rename: new names of channels by their old ones.
         advance: told of every episode copied.
+        complete: given the folder of the finished copy before it takes its place, for files that belong to it.
 
     Raises:
         UserError: `out` exists, no episode is selected, or frames are missing.
@@ -67,9 +76,10 @@ def copy_episodes(
         for selection in selections:
             videos = VideoCopier(selection.source, selection.episodes, temporary, copier.rename, copier.video_numbers)
             for episode in selection.episodes:
-                copier.add(selection.source, int(episode), videos)
+                copier.add(selection, int(episode), videos)
                 advance(1)
         copier.finish()
+        complete(temporary)
         os.replace(temporary, out)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
@@ -102,10 +112,11 @@ class _Copier:
         self._frames = 0
         self._read: tuple[Path, pa.Table] | None = None
 
-    def add(self, source: RawDataset, episode: int, videos: VideoCopier) -> None:
+    def add(self, selection: Selection, episode: int, videos: VideoCopier) -> None:
         """Take in an episode; files are written when they are full."""
+        source = selection.source
         old = source.rows[episode]
-        table = self._frames_of(source, old)
+        table = selection.change(episode, self._frames_of(source, old))
         place = {
             "episode_index": len(self._rows),
             "length": len(table),

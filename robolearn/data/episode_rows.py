@@ -63,13 +63,13 @@ def read_rows(path: Path) -> list[Row]:
 
 def write_rows(path: Path, rows: Sequence[Row]) -> None:
     """Write a file of metadata; the first row decides on the columns' types."""
-    fields = [(column, _column_type(column, value)) for column, value in rows[0].items()]
+    fields = [(column, column_type(column, value)) for column, value in rows[0].items()]
     table = pa.Table.from_struct_array(pa.array(rows, pa.struct(fields)))
     pq.write_table(table, path, use_dictionary=False, write_statistics=False)
 
 
-def _column_type(column: str, value: Any) -> pa.DataType:
-    # given outright: an episode without segments must not make a column of nulls
+def column_type(column: str, value: Any) -> pa.DataType:
+    """Return the type of a column with values like this one; a list may be empty here and full in other rows."""
     if column == "tasks" or column.endswith("_subtask_names"):
         return pa.list_(pa.string())
     if column.startswith("stats/"):

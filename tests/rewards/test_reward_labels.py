@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from robolearn.errors import UserError
-from robolearn.rewards.labels import label, progress_of, stage_shares, within_stage
+from robolearn.rewards.labels import label, progress_of, stage_shares, steady, within_stage
 
 
 def test_shares_are_mean_shares_of_time_over_successes():
@@ -66,3 +66,21 @@ def test_progress_never_decreases_in_stage_and_tau(stages, raw, tau):
 def test_within_stage_undoes_the_simulators_progress():
     stage, within = np.array([0, 1, 2, 3]), np.array([0.2, 0.9, 0.5, 0.0])
     np.testing.assert_allclose(within_stage((stage + within) / 3, stage, 3), within)
+
+
+def test_flicker_counts_as_the_stage_before():
+    flicker = np.array([1, 0, 0, 0, 2, 0, 0, 0, 1, 2, 2, 2, 1, 1, 0])
+    np.testing.assert_array_equal(steady(flicker, 3), [0] * 9 + [2] * 5 + [0])
+    np.testing.assert_array_equal(steady(flicker, 1), flicker)
+    np.testing.assert_array_equal(steady(np.array([0, 1, 2]), 5), [2, 2, 2])
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.integers(0, 3), min_size=1, max_size=40), st.integers(0, 6))
+def test_steady_stages_last(stages, shortest):
+    stage = np.array(stages)
+    found = steady(stage, shortest)
+    lengths = np.diff(np.concatenate(([0], np.flatnonzero(np.diff(found)) + 1, [len(found)])))
+    assert (lengths[:-1] >= shortest).all()
+    assert found[-1] == stage[-1]
+    np.testing.assert_array_equal(steady(found, shortest), found)

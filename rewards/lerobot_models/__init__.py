@@ -1,0 +1,1 @@
+"""LeRobot's own reward models behind the project's contract."""

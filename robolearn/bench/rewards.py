@@ -1,0 +1,200 @@
+"""Estimators of progress judged by the simulator's predicates, on held-out failures and under controls."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from robolearn.bench._pool import finish_all, kept, narrow
+from robolearn.bench._reward_runs import GIVEN, THEIRS, TRAINED, Run, finish
+from robolearn.bench._reward_sets import TASKS, gather_all
+from robolearn.eval.results import Measure, Result, provenance
+from robolearn.rewards.metrics import auroc
+
+SUMMARY = "progress and success by reward models, on failures never seen and under controls (an hour; resumes)"
+SEEDS = (0, 1, 2)
+SETS = ("in_distribution", "held_out")
+ESTIMATORS = (*TRAINED, *THEIRS, *GIVEN)
+DRAWS = 500  # of the bootstrap
+Episodes = Mapping[str, NDArray[np.float64]]  # of one run and set: figures by name, one for each episode
+Statistic = Callable[[Episodes], float]
+
+
+def _mean(name: str) -> Statistic:
+    return lambda episodes: float(np.nanmean(episodes[name])) if np.isfinite(episodes[name]).any() else float("nan")
+
+
+def _area(name: str) -> Statistic:
+    return lambda episodes: auroc(episodes[name], episodes["is_success"] > 0.5)
+
+
+class Metric(NamedTuple):
+    """A column of the table.
+
+    Attributes:
+        title: of the column.
+        statistic: from a run's episodes to its value.
+        goals: in distribution and on held-out failures, where there are any.
+        more: whether more is better.
+        unit: of the value.
+    """
+
+    title: str
+    statistic: Statistic
+    goals: tuple[float, float] | None = None
+    more: bool = True
+    unit: str = "1"
+
+
+METRICS = {
+    "stage_accuracy": Metric("stage accuracy", _mean("stage_accuracy"), (0.97, 0.92)),
+    "progress_error": Metric("progress MAE", _mean("progress_error"), (0.02, 0.05), more=False),
+    "spearman": Metric("Spearman with true progress", _mean("spearman"), (0.95, 0.85)),
+    "success_auroc": Metric("success AUROC", _area("final_success"), (0.995, 0.97)),
+    "outcome_ranking": Metric("outcome ranking", _area("final_progress")),
+    "false_done": Metric('false "done"', _mean("false_done"), (0.02, 0.05), more=False),
+    "missed_done": Metric('missed "done"', _mean("missed_done"), more=False),
+    "done_latency": Metric("latency of done", _mean("done_latency"), more=False, unit="control steps"),
+    "calibration_error": Metric("ECE of success", _mean("calibration_error"), more=False),
+    "order_on_successes": Metric("VOC on successes", _mean("order_on_successes")),
+}
+CONTROLS = {
+    "static.order": Metric("VOC of a still picture", _mean("static.order"), (0.05, 0.05), more=False),
+    "reversed.spearman": Metric("reversed: Spearman", _mean("reversed.spearman")),
+    "rewound.spearman": Metric("rewound: Spearman", _mean("rewound.spearman")),
+    "frozen_tail.drift": Metric("frozen tail: drift", _mean("frozen_tail.drift"), more=False),
+    "warped.progress_error": Metric("warped: MAE", _mean("warped.progress_error"), more=False),
+    "wrong_instruction.progress": Metric(
+        "wrong instruction: progress", _mean("wrong_instruction.progress"), more=False
+    ),
+}
+
+
+def run(
+    progress: Callable[[str], None],
+    *,
+    tasks: Sequence[str] | None = None,
+    seeds: Sequence[int] | None = None,
+    algorithms: Sequence[str] | None = None,
+) -> list[Measure]:
+    """Train and judge estimators, two at a time on one thread each; finished runs are kept.
+
+    All learn from the same episodes of each task: half of them successes of varied speed with pauses and recoveries,
+    the rest partial runs and failures of all kinds but slips and wrong sequences. They are judged on other episodes of
+    these kinds, and on those two kinds of failures among as many successes. Inputs are states: proprioception and the
+    poses of objects. The truth is the simulator's. All are causal; thresholds are set on validation episodes.
+
+    A figure is the mean over tasks and seeds, its interval a bootstrap of episodes within each run. The baseline is the
+    better one of LeRobot's SARM as shipped and with its known mistakes mended.
+
+    Args:
+        progress: told of every run.
+        tasks: only these.
+        seeds: only these.
+        algorithms: only these estimators.
+
+    Raises:
+        UserError: an unknown name, or a run that was begun with other settings.
+    """
+    names = (("task", "task", tasks), ("estimator", "estimator", algorithms))
+    chosen = narrow("rewards", _all_runs(), *names, seeds=seeds, offered=SEEDS)
+    for task in dict.fromkeys(one.task for one in chosen if kept(one) is None):
+        progress(f"{task}: {gather_all(task)} episodes")
+    for i, (one, result) in enumerate(finish_all(chosen, finish)):
+        told = {name: np.nanmean(_floats(result["figures"][name]["progress_error"])) for name in SETS}
+        text = ", ".join(f"{name} {value:.3f}" for name, value in told.items())
+        progress(f"{i + 1}/{len(chosen)}: {one.task}, {one.estimator}, seed {one.seed}: error of progress {text}")
+    results = {one: result for one in _all_runs() if (result := kept(one)) is not None}
+    return [*_measures(results), Measure("finished_runs", len(results), "1", len(_all_runs()))]
+
+
+def table(result: Result) -> str:
+    """Return tables for the documents: a row for each estimator, a column for each metric, beside its goal."""
+    found = {m.id: m for m in result.measures}
+    parts = [
+        *(_table(found, name, METRICS, f"{name.replace('_', ' ')}", SETS.index(name)) for name in SETS),
+        _table(found, "controls", CONTROLS, "controls, on successes", 0),
+    ]
+    runs = found["finished_runs"].value
+    return "\n".join([*parts, f"- {runs:.0f} of {len(_all_runs())} runs are finished", "", provenance(result), ""])
+
+
+def _table(found: Mapping[str, Measure], name: str, metrics: Mapping[str, Metric], title: str, place: int) -> str:
+    shown = [one for one in ESTIMATORS if f"{name}.{next(iter(metrics))}.{one}" in found]
+    lines = [
+        f"| {title} | " + " | ".join(metric.title for metric in metrics.values()) + " |",
+        "|---|" + "---:|" * len(metrics),
+        "| goal | " + " | ".join(_goal(metric, place) for metric in metrics.values()) + " |",
+    ]
+    for one in shown:
+        cells = [_cell(found.get(f"{name}.{key}.{one}")) for key in metrics]
+        lines.append(f"| `{one}` | " + " | ".join(cells) + " |")
+    return "\n".join([*lines, ""])
+
+
+def _goal(metric: Metric, place: int) -> str:
+    if metric.goals is None:
+        return ""
+    return f"{'≥' if metric.more else '≤'} {metric.goals[place]:g}"
+
+
+def _cell(measure: Measure | None) -> str:
+    if measure is None or measure.interval is None:
+        return ""
+    low, high = measure.interval
+    return f"{measure.value:.3f} ({low:.3f} to {high:.3f})"
+
+
+def _all_runs() -> list[Run]:
+    """All, one seed after the other."""
+    return [
+        Run(task, name, seed)
+        for seed in SEEDS
+        for task in TASKS
+        for name in ESTIMATORS
+        if seed == 0 or name not in GIVEN
+    ]
+
+
+def _measures(results: Mapping[Run, Mapping[str, Any]]) -> list[Measure]:
+    measures = []
+    for name, metrics in (*((one, METRICS) for one in SETS), ("controls", CONTROLS)):
+        for key, metric in metrics.items():
+            pooled = {one: _pooled(results, one, name, metric) for one in ESTIMATORS}
+            theirs = [pooled[one][0] for one in THEIRS if one.startswith("lerobot") and np.isfinite(pooled[one][0])]
+            best = (max(theirs) if metric.more else min(theirs)) if theirs else None
+            for one, (value, low, high) in pooled.items():
+                if np.isfinite(value):
+                    baseline = best if one in TRAINED else None
+                    measures.append(Measure(f"{name}.{key}.{one}", value, metric.unit, baseline, (low, high)))
+    return measures
+
+
+def _pooled(
+    results: Mapping[Run, Mapping[str, Any]], estimator: str, name: str, metric: Metric
+) -> tuple[float, float, float]:
+    """Mean over runs, and the interval of a bootstrap of the episodes of each."""
+    runs = [
+        {key: _floats(values) for key, values in result["figures"][name].items()}
+        for one, result in results.items()
+        if one.estimator == estimator
+    ]
+    if not runs:
+        return float("nan"), float("nan"), float("nan")
+    rng = np.random.default_rng(0)
+    drawn = [np.nanmean([metric.statistic(_redrawn(episodes, rng)) for episodes in runs]) for _ in range(DRAWS)]
+    low, high = np.nanpercentile(drawn, (2.5, 97.5))
+    return float(np.nanmean([metric.statistic(episodes) for episodes in runs])), float(low), float(high)
+
+
+def _redrawn(episodes: Episodes, rng: np.random.Generator) -> Episodes:
+    """As many episodes, drawn with replacement; a figure of fewer ones is drawn from those."""
+    places = {n: rng.integers(n, size=n) for n in {len(values) for values in episodes.values()}}
+    return {key: values[places[len(values)]] for key, values in episodes.items()}
+
+
+def _floats(values: Iterable[float | None]) -> NDArray[np.float64]:
+    return np.array([np.nan if value is None else value for value in values], float)
