@@ -13,11 +13,12 @@ from typing import Any
 
 from robolearn.acting import Correction
 from robolearn.action_space import ActionSpace, make_action_space
-from robolearn.bundle_format import COLLISION, FORMAT, on_top_graph, policy_graphs
+from robolearn.bundle_format import COLLISION, FORMAT, MONITOR, on_top_graph, policy_graphs
 from robolearn.errors import UserError
 from robolearn.normalize import Normalizer
 from robolearn.protocols import Policy
 from robolearn.real.collision_file import require_primitives
+from robolearn.real.monitor import Watching, load_monitor
 from robolearn.real.onnx_on_top import on_top_of
 from robolearn.real.onnx_policy import OneGraphPolicy, OnnxPolicy
 from robolearn.robot import RobotSpec
@@ -38,6 +39,7 @@ class Bundle:
         policy: the policy, with its noise steered or the best of its chunks chosen where the bundle says so.
         correction: of each action, or None.
         collision: text of the collision model (see `robolearn.real.collision`), or None where there is none.
+        monitor: what says how it goes, or None.
         manifest: contents of `manifest.json`.
     """
 
@@ -48,6 +50,7 @@ class Bundle:
     policy: Policy
     correction: Correction | None
     collision: str | None
+    monitor: Watching | None
     manifest: dict[str, Any]
 
     @property
@@ -99,7 +102,8 @@ def load_bundle(path: Path, *, verify: bool = True) -> Bundle:
     collision = (path / COLLISION).read_text() if COLLISION in manifest["files"] else None
     if collision is not None:
         require_primitives(collision)
-    return Bundle(path, schema, robot, action_space, acting.policy, acting.correction, collision, manifest)
+    monitor = load_monitor(path, manifest.get("monitor"))
+    return Bundle(path, schema, robot, action_space, acting.policy, acting.correction, collision, monitor, manifest)
 
 
 def _read_manifest(path: Path) -> dict[str, Any]:
@@ -115,6 +119,8 @@ def _read_manifest(path: Path) -> dict[str, Any]:
     required = (*REQUIRED, *policy_graphs(manifest.get("policy", {})))
     if (on_top := manifest.get("on_top")) is not None:
         required = (*required, on_top_graph(on_top["kind"]))
+    if manifest.get("monitor") is not None:
+        required = (*required, MONITOR)
     if missing := [name for name in required if name not in manifest.get("files", {})]:
         raise UserError(f"{file} does not list '{missing[0]}': export the bundle again")
     return manifest

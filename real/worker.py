@@ -9,6 +9,7 @@ import multiprocessing
 import os
 import signal
 import sys
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from multiprocessing.connection import Connection, wait
@@ -39,9 +40,11 @@ from robolearn.real.server import Server
 from robolearn.real.settings import Settings
 from robolearn.real.stitching import require_fit
 from robolearn.real.transport import Receiver, Sender, Slots
+from robolearn.real.watching import Report, Watcher
 
 MAX_IN_FLIGHT = 4  # unanswered requests: keeps a stuck process from filling the pipe and blocking the sender
 START_TIMEOUT = 60.0  # s to load a bundle
+Watch = Callable[[list[bytes]], None]
 
 
 class InferenceWorker:
@@ -84,15 +87,17 @@ class InferenceWorker:
         slots = Slots(context, size=REQUEST.size + packed_size(self._schema), count=MAX_IN_FLIGHT)
         self._requests = Sender(pipe, slots)
         self._answers, answers = context.Pipe(duplex=False)
+        self._reports, reports = context.Pipe(duplex=False)
         self._process = context.Process(
             target=serve,
-            args=(self._path, self._execution, self._deadline, requests, slots, answers),
+            args=(self._path, self._execution, self._deadline, requests, slots, answers, reports),
             name="robolearn-inference",
             daemon=True,
         )
         self._process.start()
         requests.close()
         answers.close()
+        reports.close()
         with suppress(EOFError, OSError):
             if self._answers.poll(START_TIMEOUT) and self._answers.recv_bytes() == READY:
                 return
@@ -153,6 +158,14 @@ class InferenceWorker:
                     newest = Answer(epoch, tick, values, duration, chunk=chunk)
         return newest
 
+    def reports(self) -> list[Report]:
+        """Return what the bundle's monitor has said of this epoch since the last call, from any one thread."""
+        found = []
+        with suppress(EOFError, OSError):
+            while self._reports.poll():
+                found.append(Report.unpack(self._reports.recv_bytes()))
+        return [report for report in found if report.epoch == self._epoch]
+
     def close(self) -> None:
         """End the process."""
         self._requests.close()  # the process ends at the end of its input
@@ -161,6 +174,7 @@ class InferenceWorker:
             self._process.kill()
             self._process.join()
         self._answers.close()
+        self._reports.close()
 
     def _send(self, message: bytes) -> None:
         # a dead process is noticed through `alive`
@@ -168,7 +182,13 @@ class InferenceWorker:
 
 
 def serve(
-    path: Path, execution: Execution, deadline: float, requests: Connection, slots: Slots, answers: Connection
+    path: Path,
+    execution: Execution,
+    deadline: float,
+    requests: Connection,
+    slots: Slots,
+    answers: Connection,
+    reports: Connection,
 ) -> None:
     """Run the process until its input ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
@@ -176,24 +196,44 @@ def serve(
     with suppress(OSError):
         os.nice(-10)
     bundle = load_bundle(path, verify=False)  # the parent has verified it
+    watch = _watching(bundle, reports)
     with suppress(EOFError, BrokenPipeError):
         if execution.execution == SEQUENTIAL:
             server = Server(bundle, inference_delay=execution.inference_delay)
-            _serve_in_turn(server, Receiver(requests, slots), answers)
+            _serve_in_turn(server, Receiver(requests, slots), answers, watch)
         else:
-            _serve_ahead(bundle, execution, deadline, requests, slots, answers)
+            _serve_ahead(bundle, execution, deadline, requests, slots, answers, watch)
 
 
-def _serve_in_turn(server: Server, receiver: Receiver, answers: Connection) -> None:
+def _watching(bundle: Bundle, reports: Connection) -> Watch:
+    """What sees all requests once they are answered."""
+    if bundle.monitor is None:
+        return lambda _: None
+    sys.setswitchinterval(SWITCH_INTERVAL)  # its thread must not keep Python's lock
+    instruction, send = bundle.instruction, reports.send_bytes
+    watcher = Watcher(bundle.monitor, bundle.schema, instruction=instruction, send=send)
+    watcher.start()
+    return watcher.handle
+
+
+def _serve_in_turn(server: Server, receiver: Receiver, answers: Connection, watch: Watch) -> None:
     server.warm_up()
     answers.send_bytes(READY)
     while True:
-        if (answer := server.handle(receiver.waiting())) is not None:
+        messages = receiver.waiting()
+        if (answer := server.handle(messages)) is not None:
             answers.send_bytes(answer)
+        watch(messages)
 
 
 def _serve_ahead(
-    bundle: Bundle, execution: Execution, deadline: float, requests: Connection, slots: Slots, answers: Connection
+    bundle: Bundle,
+    execution: Execution,
+    deadline: float,
+    requests: Connection,
+    slots: Slots,
+    answers: Connection,
+    watch: Watch,
 ) -> None:
     """Infer in a thread, so that every observation is answered at once; ONNX Runtime runs without Python's lock."""
     sys.setswitchinterval(SWITCH_INTERVAL)
@@ -215,5 +255,8 @@ def _serve_ahead(
                 woken.recv_bytes()
                 if (answer := server.finish()) is not None:
                     answers.send_bytes(answer)
-            if requests in ready and (answer := server.handle(receiver.waiting())) is not None:
-                answers.send_bytes(answer)
+            if requests in ready:
+                messages = receiver.waiting()
+                if (answer := server.handle(messages)) is not None:
+                    answers.send_bytes(answer)
+                watch(messages)

@@ -17,7 +17,7 @@ from robolearn.rewards.labels import Labels
 
 Ints = NDArray[np.int64]
 Batch = dict[str, NDArray[Any]]
-NEAR_CHANGES = 0.125  # share of the clips that end at a change of stage
+SHARE = 0.125  # of the clips, that end where there is most to learn
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Footage:
     """Episodes in a row, with labels.
 
     Attributes:
-        channels: observations [frames, ...] by channel, normalised but for pictures.
+        channels: observations [frames, ...] by channel, normalised but for pictures, and what else a model learns from.
         starts: [episodes] first frame of each episode; there is no gap between episodes.
         ends: [episodes] one past the last.
         labels: of all frames.
@@ -49,12 +49,14 @@ class Tricks:
         rewind: it ends with frames in reversed order.
         pause: it stands still for a while.
         warp: it is played at another speed, from half to twice.
+        still: it shows one frame all the time.
         wrong: the instruction is another one, and progress is zero.
     """
 
     rewind: float = 0.25
     pause: float = 0.25
     warp: float = 0.25
+    still: float = 0.05
     wrong: float = 0.2
 
 
@@ -69,6 +71,8 @@ def film(now: int, *, length: int, tricks: Tricks, rng: np.random.Generator) -> 
         tricks: how often it is tampered with.
         rng: draws.
     """
+    if rng.random() < tricks.still:
+        return np.full(length, now, np.int64)
     speed = rng.uniform(0.5, 2.0) if rng.random() < tricks.warp else 1.0
     frames = np.rint(now - speed * np.arange(length)[::-1]).astype(np.int64)
     if rng.random() < tricks.rewind:
@@ -82,7 +86,7 @@ def film(now: int, *, length: int, tricks: Tricks, rng: np.random.Generator) -> 
 
 
 def clips(
-    footage: Footage, *, length: int, gap: int, batch_size: int, seed: int, tricks: Tricks
+    footage: Footage, *, length: int, gap: int, batch_size: int, seed: int, tricks: Tricks, often: Ints | None = None
 ) -> Callable[[int], Batch]:
     """Return a function from the training step to its batch; it depends on seed and step alone.
 
@@ -95,10 +99,12 @@ def clips(
         batch_size: clips of a batch.
         seed: of all draws.
         tricks: how often films are tampered with.
+        often: frames at which another eighth of the clips end.
 
     Returns:
         Batches: each channel [B, length, ...], "stage" and "tau" [B, length], the ids of the instruction
-        [B, words, pieces], and "valid" [B, length], false where the episode had no frame yet.
+        [B, words, pieces], "wrong" [B], whether that is not what was asked for, and "valid" [B, length], false where
+        the episode had no frame yet.
     """
     lengths = footage.ends - footage.starts
     first = np.repeat(footage.starts, lengths)
@@ -111,9 +117,10 @@ def clips(
     def batch_of(step: int) -> Batch:
         rng = np.random.default_rng((seed, step))
         drawn = rng.integers(len(episode), size=batch_size)
-        if len(changes):
-            near = rng.random(batch_size) < NEAR_CHANGES
-            drawn[near] = changes[rng.integers(len(changes), size=int(near.sum()))]
+        for wanted in (changes, often):
+            if wanted is not None and len(wanted):
+                here = rng.random(batch_size) < SHARE
+                drawn[here] = wanted[rng.integers(len(wanted), size=int(here.sum()))]
         shown = np.stack([film(now, length=span, tricks=tricks, rng=rng)[::gap] for now in drawn])
         asked = footage.instruction[episode[drawn]]
         wrong = (rng.random(batch_size) < tricks.wrong) & (num_wrong > 0)
@@ -122,9 +129,35 @@ def clips(
         begun = shown >= first[drawn, None]
         begun[:, -1] = True  # a film may be rewound to the time before, which shows the first frame
         batch = _batch(footage, np.maximum(shown, first[drawn, None]), wrong)
-        return batch | {TOKENS: footage.tokens[asked], "valid": begun}
+        return batch | {TOKENS: footage.tokens[asked], "wrong": wrong, "valid": begun}
 
     return batch_of
+
+
+def ends_of_successes(footage: Footage, num_stages: int) -> Ints:
+    """Return the last frames [n] of the episodes that ended with all stages done."""
+    return footage.ends[footage.labels.stage[footage.ends - 1] >= num_stages] - 1
+
+
+def edges(footage: Footage, *, num_stages: int, most: int = 64) -> tuple[Batch, Batch]:
+    """Return the first frames of episodes, and the last ones of those that ended with all stages done.
+
+    Args:
+        footage: episodes.
+        num_stages: of the task.
+        most: frames of each kind; from more episodes than that they are taken evenly.
+
+    Returns:
+        Of each kind the channels [n, 1, ...] and the ids of the instruction [n, words, pieces].
+    """
+
+    def shown(frames: Ints) -> Batch:
+        some = frames[:: -(-len(frames) // most) or 1]
+        asked = footage.instruction[np.searchsorted(footage.ends, some, side="right")]
+        batch: Batch = {key: values[some, None] for key, values in footage.channels.items()}
+        return batch | {TOKENS: footage.tokens[asked]}
+
+    return shown(footage.starts), shown(ends_of_successes(footage, num_stages))
 
 
 def _batch(footage: Footage, shown: Ints, wrong: NDArray[np.bool_]) -> Batch:

@@ -25,3 +25,21 @@ def stage_and_tau_loss(logits: Tensor, tau: Tensor, batch: Mapping[str, Tensor])
         right = (logits.argmax(-1) == batch["stage"])[valid].float().mean()
     figures = {"stage_loss": stage_loss.item(), "tau_loss": tau_loss.item(), "stage_accuracy": right.item()}
     return stage_loss + tau_loss, figures
+
+
+def done_loss(logit: Tensor, done: Tensor, valid: Tensor) -> Tensor:
+    """Return the cross-entropy of "all is done" over valid frames.
+
+    Args:
+        logit: [B, T].
+        done: whether it is [B, T].
+        valid: frames that count [B, T].
+    """
+    loss = functional.binary_cross_entropy_with_logits(logit, done.to(logit.dtype), reduction="none")
+    return masked_mean(loss, valid)
+
+
+def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
+    """Return the mean of the values [...] where the mask [...] holds; 0 where it holds nowhere."""
+    mean: Tensor = (values * mask).sum() / mask.sum().clamp(min=1)
+    return mean

@@ -26,7 +26,7 @@ def value_order_correlation(progress: Array) -> float:
 
     Progress is rounded to `TIE` before: what does not change has no order, whatever its last digits say.
     """
-    return spearman(np.round(progress / TIE), np.arange(len(progress)))
+    return spearman(np.round(progress / TIE), np.arange(len(progress), dtype=np.float64))
 
 
 def auroc(scores: Array, truth: NDArray[np.bool_]) -> float:

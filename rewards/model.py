@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, Self
+from typing import Any, ClassVar, NamedTuple, Self
 
 import torch
 from lerobot.configs import FeatureType, PolicyFeature
@@ -19,9 +19,12 @@ from robolearn.language import TOKENS, Tokenizer
 from robolearn.networks.encoders import VISION, PictureEncoder, require_large_enough
 from robolearn.networks.film import Film
 from robolearn.networks.language import SentenceEncoder, without_padding
+from robolearn.networks.relations import Relations, pose_slots
+from robolearn.normalize import Normalizer
 from robolearn.schema import Schema
 
 State = Any
+BLUR = 0.02  # progress over which one stage gives way to the next where only progress is known
 
 
 class Reading(NamedTuple):
@@ -53,8 +56,9 @@ class RewardConfig(RewardModelConfig):
         vision_dim: width of an encoded picture.
         crop_ratio: side of the crop that is encoded, as a share of the picture's.
         language_dim: width of the encoded instruction.
-        temperature: by which the logarithms of probabilities are divided, above 1 where the network is too sure of itself
-            (Guo et al. 2017); found on validation data.
+        poses: where poses begin in channels; of them it is also read where things are from each other's point of view.
+        temperature: by which the logarithms of probabilities are divided, above 1 where the network is too sure of
+            itself (Guo et al. 2017); found on validation data.
         done_at: probability of success from which the task is called done; likewise.
     """
 
@@ -65,6 +69,7 @@ class RewardConfig(RewardModelConfig):
     vision_dim: int = 64
     crop_ratio: float = 0.9
     language_dim: int = 32
+    poses: dict[str, list[int]] = field(default_factory=dict)
     temperature: float = 1.0
     done_at: float = 0.5
 
@@ -82,8 +87,8 @@ class RewardConfig(RewardModelConfig):
                 raise UserError(f"{name} is {getattr(self, name)}: it must be at least 1")
 
     @classmethod
-    def from_schema(cls, schema: Schema, **settings: Any) -> Self:
-        """Return the configuration of a model that reads the schema's observations.
+    def from_schema(cls, schema: Schema, *, relations: bool = True, **settings: Any) -> Self:
+        """Return the configuration of a model that reads the schema's observations; `relations`: see `poses`.
 
         Raises:
             UserError: an observation is neither a vector nor an RGB picture, or there is none; there is no stage.
@@ -92,7 +97,10 @@ class RewardConfig(RewardModelConfig):
         for key in schema.observation_keys:
             kind = FeatureType.VISUAL if schema[key].is_picture else FeatureType.STATE
             inputs[key] = PolicyFeature(kind, tuple(schema[key].shape))
-        config = cls(input_features=inputs, device="cpu", **settings)
+        poses = pose_slots(schema) if relations else {}
+        if sum(map(len, poses.values())) < 2:
+            poses = {}
+        config = cls(input_features=inputs, device="cpu", poses=poses, **settings)
         config.validate_features()
         return config
 
@@ -150,10 +158,19 @@ class FrameEncoder(nn.Module):
             num_blocks=1,
             num_heads=1,
         )
+        widths = {key: shapes[key][0] for key in config.poses}
+        self.relations = Relations(config.poses, widths) if config.poses else None
         width = sum(shapes[key][0] for key in self.numbers) + config.vision_dim * len(self.pictures)
+        width += self.relations.width if self.relations is not None else 0
         self.inputs = nn.Sequential(nn.Linear(width, dim), nn.SiLU(), nn.Linear(dim, dim))
         self.film = Film(dim, config.language_dim)
         self.outputs = nn.Sequential(nn.SiLU(), nn.Linear(dim, dim))
+
+    def set_units(self, normalizer: Normalizer) -> None:
+        """Take from the normalisation what normalised poses stand for; once, before training."""
+        if self.relations is not None:
+            for key in self.relations.slots:
+                self.relations.set_units(key, offset=normalizer[key].offset, scale=normalizer[key].scale)
 
     def forward(self, batch: Mapping[str, Tensor]) -> Tensor:
         """Return features [B, T, hidden_dim].
@@ -162,9 +179,13 @@ class FrameEncoder(nn.Module):
             batch: normalised numbers [B, T, n] and uint8 pictures [B, T, height, width, 3] by channel, and the ids of
                 the instruction [B, words, pieces].
         """
+        return self.encode(batch, self.sentence(without_padding(batch[TOKENS])))
+
+    def encode(self, batch: Mapping[str, Tensor], told: Tensor) -> Tensor:
+        """Return features [B, T, hidden_dim] for instructions that are encoded already [B, language_dim]."""
         parts = [batch[key] for key in self.numbers]
         parts += [camera(batch[key]) for key, camera in zip(self.pictures, self.cameras, strict=True)]
-        told = self.sentence(without_padding(batch[TOKENS]))
+        parts += [self.relations(batch)] if self.relations is not None else []
         h = self.inputs(torch.cat(parts, dim=2))
         features: Tensor = h + self.outputs(self.film(h, told))
         return features
@@ -175,10 +196,18 @@ class RewardModel(PreTrainedRewardModel):
 
     `step` is what runs on a robot: it takes one frame's features at a time and needs memory that does not grow.
     `episode` says the same of all frames at once.
+
+    Attributes:
+        reads: what training clips hold beside observations and labels; see `robolearn.commands.reward_data.footage`.
+        consecutive: whether the frames of a clip must follow each other as they were recorded.
+        needs_success: whether there is nothing to learn where no episode ended in success.
     """
 
     config_class = RewardConfig
     name = "robolearn_reward"
+    reads: ClassVar[tuple[str, ...]] = ()
+    consecutive: ClassVar[bool] = False
+    needs_success: ClassVar[bool] = False
 
     def __init__(self, config: RewardConfig, **_: Any) -> None:
         """Build the model; LeRobot passes further arguments that it does not need."""
@@ -208,6 +237,14 @@ class RewardModel(PreTrainedRewardModel):
     def episode(self, features: Tensor) -> Reading:
         """Return the readings of all frames of an episode from their features [T, hidden_dim]."""
 
+    def finish(self, starts: Mapping[str, Tensor], goals: Mapping[str, Tensor]) -> None:
+        """Take from training data what run time needs beside the weights; called once, after training.
+
+        Args:
+            starts: first frames of episodes, as `FrameEncoder.forward` takes them, of one frame each.
+            goals: last frames of successes; there may be none.
+        """
+
     def compute_reward(self, batch: dict[str, Tensor]) -> Tensor:
         """Return the progress [B] at the last frame of films; see `FrameEncoder.forward` for `batch`."""
         features = self.frames(batch)
@@ -227,6 +264,21 @@ class RewardModel(PreTrainedRewardModel):
         tau = torch.cat((tau, torch.zeros_like(tau[..., :1])), dim=-1)
         expected: Tensor = (stages * (self.before + self.shares * tau)).sum(-1)
         return expected.clamp(0.0, 1.0)
+
+    def by_progress(self, progress: Tensor, done: Tensor) -> Tensor:
+        """Return probabilities of the stages [..., K + 1] for models that know progress and success alone.
+
+        A stage is reached with probability sigmoid((progress - P_k) / `BLUR`), P being the cumulative shares: the
+        cumulative link model (McCullagh 1980).
+
+        Args:
+            progress: of the whole task [...].
+            done: probability that it is done [...].
+        """
+        reached = torch.sigmoid((progress[..., None] - self.before[1:-1]) / BLUR)
+        reached = torch.cat((torch.ones_like(progress[..., None]), reached), dim=-1)
+        left = torch.cat((reached[..., 1:], torch.zeros_like(progress[..., None])), dim=-1)
+        return torch.cat(((reached - left) * (1 - done[..., None]), done[..., None]), dim=-1)
 
     def calibrated(self, stages: Tensor) -> Tensor:
         """Return calibrated probabilities from those of the network [..., K + 1]."""

@@ -27,7 +27,10 @@ WEIGHTS, CONFIG, SCHEMA, STATISTICS = "model.safetensors", "config.json", "schem
 # where the class of each type of checkpoint lives; imported when one is loaded
 MODELS = {
     "robolearn_sarm": ("robolearn.rewards.sarm.modeling_sarm", "SARM"),
+    "robolearn_pairwise": ("robolearn.rewards.pairwise.modeling_pairwise", "Pairwise"),
+    "robolearn_preference": ("robolearn.rewards.preference.modeling_preference", "Preference"),
     "robolearn_recurrent": ("robolearn.rewards.recurrent.modeling_recurrent", "Recurrent"),
+    "robolearn_value": ("robolearn.rewards.value.modeling_value", "Value"),
 }
 
 
@@ -64,6 +67,19 @@ class TorchEstimator:
     def episode(self, frames: Mapping[str, NDArray[Any]], instruction: str) -> Reading:
         """Return the readings of all frames [T, ...] of an episode; the same that `update` gives one by one."""
         return self.model.episode(self._features(frames, instruction))
+
+    @torch.inference_mode()
+    def kinds(self, frames: Mapping[str, NDArray[Any]], instruction: str) -> NDArray[np.float64]:
+        """Return probabilities [T, 1 + kinds] of no failure and of each kind; see `Recurrent.kinds`.
+
+        Raises:
+            UserError: the model tells no kinds.
+        """
+        if not (names := getattr(self.model.config, "kinds", [])):
+            raise UserError("this reward model tells no kinds of failure: train one with reward.kinds=[auto]")
+        told: Tensor = self.model.kinds(self._features(frames, instruction))
+        assert told.shape[-1] == 1 + len(names)
+        return told.double().numpy()
 
     def progress(self, frames: Mapping[str, NDArray[Any]], instruction: str) -> NDArray[np.float64]:
         """Return the progress [T] of all frames of an episode."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 FORMAT = 3  # of the manifest; raised when an older reader could not read it
@@ -19,6 +19,8 @@ ON_TOP = {
     "critic": ("chunk", "value"),
 }
 TOLD = "task"  # input of the encoder of a policy that reads an instruction: its tokens
+MONITOR = "monitor.onnx"  # one step of a recurrent progress estimator; not in every bundle
+MONITOR_STATE = ("memory", "begun", "count")  # its inputs besides tokens and channels, and, with "next_", outputs
 
 
 def policy_graphs(policy: Mapping[str, Any]) -> tuple[str, ...]:
@@ -36,6 +38,12 @@ def on_top_graph(kind: str) -> str:
 def input_name(channel: str) -> str:
     """Name of a channel's graph input."""
     return channel.replace(".", "_")
+
+
+def monitor_outputs(kinds: Sequence[str]) -> tuple[str, ...]:
+    """Names of the monitor graph's outputs, for the kinds of failure that it tells."""
+    state = tuple(f"next_{name}" for name in MONITOR_STATE)
+    return (*state, "stages", "progress", *(("kinds",) if kinds else ()))
 
 
 def denoiser_inputs(sampler: Mapping[str, Any]) -> tuple[str, ...]:

@@ -34,6 +34,7 @@ from robolearn.real.recorder import Recorder
 from robolearn.real.recording import About
 from robolearn.real.requests import outcome
 from robolearn.real.ros2.estop import Button, EmergencyStop
+from robolearn.real.ros2.monitoring import FAULT, monitor_topic, stops
 from robolearn.real.ros2.observing import observe
 from robolearn.real.ros2.people import Takeover, hear_verdicts
 from robolearn.real.ros2.policy_controller import NAME, OPTIONS
@@ -101,6 +102,9 @@ class PolicyController:
             )
             self.loop = ControlLoop(self.controller)
             self._offer(button)
+            # a fault must be seen by a person: a stop would clear it
+            active = (lambda: self.controller.machine.state is State.ACTIVE) if stops(options) else None
+            self._monitor = monitor_topic(node, bundle, self.worker, ends=active)
             self.loop.start()
             undo.pop_all()
 
@@ -204,6 +208,7 @@ class PolicyController:
             "refused_commands": controller.safety.refused,
             "collision_check": controller.safety.collisions is not None,
             **({} if self._recorder is None else self._recorder.statistics()),
+            **({} if self._monitor is None else self._monitor.details()),
         }
 
     def _diagnose(self) -> None:
@@ -220,7 +225,7 @@ class PolicyController:
         }
         values |= {f"age_{name}_ms": age and round(age * 1e3, 1) for name, age in self._robot.ages().items()}
         status = DiagnosticStatus(
-            level=LEVELS.get(state, DiagnosticStatus.WARN if LOST in values else DiagnosticStatus.OK),
+            level=LEVELS.get(state, DiagnosticStatus.WARN if {LOST, FAULT} & set(values) else DiagnosticStatus.OK),
             name=NAME,
             message=self.condition,
             values=[KeyValue(key=key, value=str(value)) for key, value in values.items()],
@@ -245,6 +250,8 @@ def make_controller(
     from_options(options)
     wiring = Wiring.parse(options)
     bundle = load_bundle(Path(options["bundle"]))
+    if stops(options) and bundle.monitor is None:
+        raise UserError("monitor_action=stop, but the bundle has no monitor: export it with monitor=FOLDER")
     require_fit(execution.from_options(options), bundle.policy)
     wiring.require_robot(bundle.robot, cameras_of(bundle.schema))
     wait = options["wait"]

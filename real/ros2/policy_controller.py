@@ -31,6 +31,7 @@ OPTIONS: Options = {
         "what a policy that reads an instruction is told at the next start; by default the bundle's",
     ),
     "instruction_at_once": (False, "whether ~/task_instruction counts at once, not from the next start on"),
+    "monitor_action": ("report", "report or stop: whether success or failure by the bundle's monitor ends the episode"),
     "autostart": (True, "whether the node configures itself, and ends with an error if it cannot"),
     "output": ("commands", "commands, joint_trajectory, joint_state or twist: what the arm's controller takes"),
     "command_topic": ("", "topic of the output; by default ~/OUTPUT"),

@@ -10,10 +10,17 @@ from numpy.typing import NDArray
 
 from robolearn.commands.reward_data import LabelledEpisode
 from robolearn.rewards.controls import CONTROLS
-from robolearn.rewards.metrics import calibration_error, done_latency, false_done, spearman, value_order_correlation
+from robolearn.rewards.metrics import (
+    TIE,
+    calibration_error,
+    done_latency,
+    false_done,
+    spearman,
+    value_order_correlation,
+)
 
 LEAST_RANGE = 0.05  # of true progress, below which there is no order to speak of
-SURE_END = 5  # last frames whose mean success is an episode's score
+SURE = 3  # frames in a row over which success counts: an episode's score is the highest mean of so many
 
 
 class Read(NamedTuple):
@@ -53,9 +60,9 @@ def judge(estimate: Estimate, episodes: Sequence[LabelledEpisode], *, num_stages
         values = {
             "stage_accuracy": float((read.stage == truth.stage).mean()),
             "progress_error": float(np.abs(read.progress - truth.progress).mean()),
-            "spearman": spearman(read.progress, truth.progress) if varies else np.nan,
+            "spearman": _in_order(read.progress, truth.progress) if varies else np.nan,
             "order_on_successes": value_order_correlation(read.progress) if episode.success else np.nan,
-            "final_success": float(read.success[-SURE_END:].mean()),
+            "peak_success": float(np.convolve(read.success, np.ones(SURE) / SURE, mode="valid").max()),
             "final_progress": float(read.progress[-1]),
             "is_success": float(episode.success),
             "false_done": float(false_done(done, is_done)),
@@ -94,7 +101,7 @@ def judge_controls(
             truth = episode.labels.progress[shown]
             values[f"{name}.progress_error"] = float(np.abs(read.progress - truth).mean())
             if np.ptp(truth) > LEAST_RANGE:
-                values[f"{name}.spearman"] = spearman(read.progress, truth)
+                values[f"{name}.spearman"] = _in_order(read.progress, truth)
             if name == "static":
                 values["static.order"] = abs(value_order_correlation(read.progress))
             if name == "frozen_tail":
@@ -105,3 +112,8 @@ def judge_controls(
         for name, value in values.items():
             figures.setdefault(name, []).append(value)
     return figures
+
+
+def _in_order(progress: NDArray[np.float64], truth: NDArray[np.float64]) -> float:
+    """Rank correlation of progress with the truth, both rounded to `TIE`: there is no order in the last digits."""
+    return spearman(np.round(progress / TIE), np.round(truth / TIE))

@@ -11,19 +11,20 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from robolearn.bench._pool import RECORDS, kept
+from robolearn.bench._reward_baselines import SCENE, STATE, THEIRS, train_baseline
 from robolearn.bench._reward_judge import Estimate, Read, judge, judge_controls
-from robolearn.bench._reward_sets import OUT, TEST_SEED, gather
+from robolearn.bench._reward_sets import OUT, TEST_EPISODES, TRAIN_EPISODES, test_sets, train_set
 from robolearn.bench._verbs import told_to
 from robolearn.commands.reward_data import LabelledEpisode, labelled_episodes, labels_of, read_schema, shares_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from robolearn.config import TrainRewardConfig
     from robolearn.data.dataset import EpisodeDataset
 
-TRAIN_EPISODES, TEST_EPISODES = 300, 120
 CONTROLLED = 40  # successes on which controls are played
-OBSERVED = ("observation.state", "observation.environment_state")
+OBSERVED = (STATE, SCENE)
 # how wrong instructions are said that no training saw
 WRONG = ("water the plants", "open the window a little", "hand me the screwdriver", "clean the table with the sponge")
 TRAINED = {
@@ -54,20 +55,29 @@ class Run(NamedTuple):
     def settings(self) -> dict[str, Any]:
         """What its result depends on."""
         words = TRAINED.get(self.estimator, ())
+        reward = _composed(words) if words else None
+        if self.estimator in THEIRS:
+            reward = _composed(()) | {"reward": asdict(THEIRS[self.estimator])}
         return {
             "words": [*words, f"task={self.task}", f"seed={self.seed}"],
-            "reward": _composed(words) if words else None,
+            "reward": reward,
             "episodes": [TRAIN_EPISODES, TEST_EPISODES, CONTROLLED],
             "observed": list(OBSERVED),
         }
 
 
 @cache
-def _composed(words: tuple[str, ...]) -> dict[str, Any]:
-    """The model's options by these words and the presets of the moment."""
+def _options(words: tuple[str, ...]) -> TrainRewardConfig:
+    """Options of `robolearn train-reward` by these words and the presets of the moment."""
     from robolearn.compose import build, compose
 
-    config = build("train-reward", compose("train-reward", ["dataset=none", *words]))
+    config: TrainRewardConfig = build("train-reward", compose("train-reward", ["dataset=none", *words]))
+    return config
+
+
+def _composed(words: tuple[str, ...]) -> dict[str, Any]:
+    """What of these options a result depends on."""
+    config = _options(words)
     return {"reward": asdict(config.reward), "augment": asdict(config.augment), "steps": config.train.steps}
 
 
@@ -89,12 +99,11 @@ def load_sets(task: str) -> Sets:
     """Collect a task's sets unless they are there, and read them."""
     from robolearn.data.dataset import EpisodeDataset
 
-    train = EpisodeDataset.load(gather(task, "train", episodes=TRAIN_EPISODES, seed=0))
+    train = EpisodeDataset.load(train_set(task))
     shares = shares_of(train)
     tests = {}
-    for i, (name, held_out) in enumerate((("in_distribution", False), ("held_out", True))):
-        seed = TEST_SEED + i * 100_000_000
-        data = EpisodeDataset.load(gather(task, name, episodes=TEST_EPISODES, seed=seed, held_out=held_out))
+    for name, folder in test_sets(task).items():
+        data = EpisodeDataset.load(folder)
         tests[name] = labelled_episodes(data, read_schema(data, list(OBSERVED)), labels_of(data, shares))
     return Sets(train, tests, shares)
 
@@ -138,17 +147,18 @@ def make(one: Run, sets: Sets) -> tuple[Estimate, float]:
         return clock(sets), 0.999
     if one.estimator == "oracle":
         return oracle(sets), 0.5
+    if one.estimator in THEIRS:
+        setup, out = THEIRS[one.estimator], one.folder / "training"
+        return train_baseline(setup, sets.train, sets.shares, config=_options(()), seed=one.seed, out=out)
     return trained(one, sets)
 
 
 def trained(one: Run, sets: Sets) -> tuple[Estimate, float]:
     """Train one of our models by `robolearn train-reward`, or go on training it."""
     from robolearn.commands.train_reward import train_reward
-    from robolearn.compose import build, compose
     from robolearn.rewards.serving import load_estimator
 
-    words = ("dataset=none", "train.device=cpu", "train.tensorboard=false", *TRAINED[one.estimator])
-    config = build("train-reward", compose("train-reward", list(words)))
+    config = _options(("train.device=cpu", "train.tensorboard=false", *TRAINED[one.estimator]))
     train_reward(
         config.reward,
         config.train,

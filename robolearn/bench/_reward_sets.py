@@ -9,7 +9,7 @@ from robolearn.bench._verbs import collect, told_to
 
 OUT = Path("outputs/bench/rewards")
 TASKS = ("pick_place", "stack", "drawer_place")
-TRAIN_EPISODES, TEST_EPISODES = 300, 120  # about
+TRAIN_EPISODES, TEST_EPISODES = 600, 120  # about
 HELD_OUT = ("slip", "wrong_sequence")  # failures that no training sees
 VARIED = ("expert=varied", "linger=15", "env.num_envs=8")
 TEST_SEED = 500_000_000
@@ -61,7 +61,7 @@ def gather(task: str, name: str, *, episodes: int, seed: int, held_out: bool = F
     from robolearn.data.merge import merge
     from robolearn.sim.tasks import make_task
 
-    folder = OUT / "data" / task / name
+    folder = OUT / "data" / task / f"{name}-{episodes}"
     if (folder / "all").exists():
         return folder / "all"
     folder.mkdir(parents=True, exist_ok=True)

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from robolearn.bench._pool import finish_all, kept, narrow
-from robolearn.bench._reward_runs import GIVEN, THEIRS, TRAINED, Run, finish
+from robolearn.bench._reward_baselines import THEIRS
+from robolearn.bench._reward_runs import GIVEN, TRAINED, Run, finish
 from robolearn.bench._reward_sets import TASKS, gather_all
 from robolearn.eval.results import Measure, Result, provenance
 from robolearn.rewards.metrics import auroc
@@ -24,7 +25,7 @@ Statistic = Callable[[Episodes], float]
 
 
 def _mean(name: str) -> Statistic:
-    return lambda episodes: float(np.nanmean(episodes[name])) if np.isfinite(episodes[name]).any() else float("nan")
+    return lambda episodes: _mean_of(episodes[name].tolist())
 
 
 def _area(name: str) -> Statistic:
@@ -53,7 +54,7 @@ METRICS = {
     "stage_accuracy": Metric("stage accuracy", _mean("stage_accuracy"), (0.97, 0.92)),
     "progress_error": Metric("progress MAE", _mean("progress_error"), (0.02, 0.05), more=False),
     "spearman": Metric("Spearman with true progress", _mean("spearman"), (0.95, 0.85)),
-    "success_auroc": Metric("success AUROC", _area("final_success"), (0.995, 0.97)),
+    "success_auroc": Metric("success AUROC", _area("peak_success"), (0.995, 0.97)),
     "outcome_ranking": Metric("outcome ranking", _area("final_progress")),
     "false_done": Metric('false "done"', _mean("false_done"), (0.02, 0.05), more=False),
     "missed_done": Metric('missed "done"', _mean("missed_done"), more=False),
@@ -103,8 +104,8 @@ def run(
     chosen = narrow("rewards", _all_runs(), *names, seeds=seeds, offered=SEEDS)
     for task in dict.fromkeys(one.task for one in chosen if kept(one) is None):
         progress(f"{task}: {gather_all(task)} episodes")
-    for i, (one, result) in enumerate(finish_all(chosen, finish)):
-        told = {name: np.nanmean(_floats(result["figures"][name]["progress_error"])) for name in SETS}
+    for i, (one, judged) in enumerate(finish_all(chosen, finish)):
+        told = {name: np.nanmean(_floats(judged["figures"][name]["progress_error"])) for name in SETS}
         text = ", ".join(f"{name} {value:.3f}" for name, value in told.items())
         progress(f"{i + 1}/{len(chosen)}: {one.task}, {one.estimator}, seed {one.seed}: error of progress {text}")
     results = {one: result for one in _all_runs() if (result := kept(one)) is not None}
@@ -185,9 +186,18 @@ def _pooled(
     if not runs:
         return float("nan"), float("nan"), float("nan")
     rng = np.random.default_rng(0)
-    drawn = [np.nanmean([metric.statistic(_redrawn(episodes, rng)) for episodes in runs]) for _ in range(DRAWS)]
+    drawn = [_mean_of([metric.statistic(_redrawn(episodes, rng)) for episodes in runs]) for _ in range(DRAWS)]
+    value = _mean_of([metric.statistic(episodes) for episodes in runs])
+    if not np.isfinite(value):
+        return value, value, value
     low, high = np.nanpercentile(drawn, (2.5, 97.5))
-    return float(np.nanmean([metric.statistic(episodes) for episodes in runs])), float(low), float(high)
+    return value, float(low), float(high)
+
+
+def _mean_of(values: Sequence[float]) -> float:
+    """Mean of those values that there are; NaN where there is none."""
+    there = [value for value in values if np.isfinite(value)]
+    return float(np.mean(there)) if there else float("nan")
 
 
 def _redrawn(episodes: Episodes, rng: np.random.Generator) -> Episodes:

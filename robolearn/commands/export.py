@@ -32,6 +32,7 @@ def run(config: ExportConfig) -> None:
         config_yaml=OmegaConf.to_yaml(OmegaConf.create(dataclasses.asdict(config))),
         notes={},
         rtc=config.rtc,
+        monitor=None if config.monitor is None else Path(config.monitor),
     )
     console.print(f"bundle in {config.out}; largest difference from the policy {difference:.1e}")
 
@@ -45,6 +46,7 @@ def export(
     config_yaml: str,
     notes: dict[str, Any],
     rtc: bool = True,
+    monitor: Path | None = None,
 ) -> float:
     """Write the bundle of a checkpoint and return its largest difference from the policy, with the same noise.
 
@@ -56,10 +58,13 @@ def export(
         config_yaml: the resolved configuration to keep in it.
         notes: provenance to keep in it, e.g. success rates.
         rtc: whether a flow gets the graph for exact real-time chunking.
+        monitor: folder of the reward model that watches the arm, or None.
 
     Raises:
-        UserError: the policy is of another robot or task, or the bundle differs from it.
+        UserError: the policy is of another robot or task, or the reward model reads something else, or the bundle
+            differs from them.
     """
+    from robolearn.commands.export_monitor import check_monitor, load_watching
     from robolearn.eval.machine import commit
     from robolearn.export.bundle import check_correction_parity, check_parity, export_bundle
     from robolearn.real.bundle import load_bundle
@@ -78,6 +83,7 @@ def export(
     plain = [key for key, feature in policy.schema.features.items() if not feature.is_picture]
     told = f"task '{task.name}' on robot '{robot.name}'"
     policy.schema.select(plain).require_same(schema.select(plain), what=told)
+    watching = None if monitor is None else load_watching(monitor, policy.schema)
     export_bundle(
         out,
         schema=policy.schema,
@@ -94,8 +100,11 @@ def export(
         config_yaml=config_yaml,
         provenance={"commit": commit(), **notes},
         collision=collision_model(arm),
+        monitor=None if watching is None else watching.part,
     )
     bundle = load_bundle(out)
+    if watching is not None and bundle.monitor is not None:
+        check_monitor(watching.estimator, bundle.monitor.estimator, scene.instructions[0][0], atol=TOLERANCE)
     observations = _observations(policy, n_obs_steps=acting.policy.n_obs_steps)
     if policy.reads_task:
         said = [phrase for phrases in scene.instructions for phrase in phrases]

@@ -29,12 +29,14 @@ class LabelledEpisode:
         instruction: what was asked for.
         labels: the truth.
         success: whether the task was done.
+        failure: kind of failure that was provoked, "" for none, or where the task was done all the same.
     """
 
     frames: dict[str, NDArray[Any]]
     instruction: str
     labels: Labels
     success: bool
+    failure: str = ""
 
 
 def stages_of(data: EpisodeDataset) -> list[NDArray[np.int64]]:
@@ -57,16 +59,38 @@ def shares_of(data: EpisodeDataset) -> NDArray[np.float64]:
 def labels_of(data: EpisodeDataset, shares: NDArray[np.float64]) -> list[Labels]:
     """Return the labels of every episode; within a stage by the simulator's progress where the dataset has it.
 
-    A recording ends before the frame in which a success is seen, so that the last one of a success stands for it.
+    A recording that did not linger ends before the frame in which a success is seen: its last one stands for it.
     """
     num_stages, known = len(data.stage_names), data.channels.get(PROGRESS)
     succeeded = data.columns.get("success", [False] * data.num_episodes)
     labels = []
     for stage, success, a, b in zip(stages_of(data), succeeded, data.starts, data.ends, strict=True):
         within = None if known is None else within_stage(known[a:b, 0].astype(np.float64), stage, num_stages)
-        seen = np.append(stage[:-1], num_stages) if success else stage
+        missed = success and not (stage >= num_stages).any()
+        seen = np.append(stage[:-1], num_stages) if missed else stage
         labels.append(label(seen, shares=shares, within=within))
     return labels
+
+
+def failures_of(data: EpisodeDataset) -> list[str]:
+    """Return the kind of failure of each episode; "" where there was none, or the predicates say that it went well."""
+    provoked = data.columns.get("failure", [""] * data.num_episodes)
+    succeeded = data.columns.get("success", [False] * data.num_episodes)
+    return ["" if success else str(failure or "") for failure, success in zip(provoked, succeeded, strict=True)]
+
+
+def kinds_of(data: EpisodeDataset) -> list[str]:
+    """Return the kinds of failure in a dataset.
+
+    Raises:
+        UserError: there is none.
+    """
+    kinds = sorted(set(failures_of(data)) - {""})
+    if not kinds:
+        raise UserError(
+            f"{data.root} has no failures with a name: collect some with expert.failure=mix, or leave out reward.kinds"
+        )
+    return kinds
 
 
 def read_schema(data: EpisodeDataset, observations: list[str] | None) -> Schema:
@@ -90,6 +114,7 @@ def footage(
     num_wrong: int,
     seed: int,
     reads: Sequence[str] = (),
+    kinds: Sequence[str] = (),
 ) -> Footage:
     """Return what training films are cut from.
 
@@ -101,8 +126,10 @@ def footage(
         num_wrong: instructions that are wrong here.
         seed: decides which.
         reads: what else a model learns from: "action" [frames, n], normalised; "frame" [frames], its number in the
-            episode; "success" [frames], whether that ended with all stages done; "intervention" [frames], whether a
+            episode; "success" [frames], whether all is done at some time in it; "intervention" [frames], whether a
             person acted, never where the dataset does not say.
+        kinds: of failure; where there are some, another channel is "kind" [frames]: 0 in episodes without a failure,
+            else 1 and the place among these, or -1 of others.
     """
     normalizer = Normalizer(schema, data.statistics)
     channels = {
@@ -112,6 +139,10 @@ def footage(
         for key in schema.observation_keys
     }
     channels |= {key: _learned_from(key, data, labels, normalizer) for key in reads}
+    if kinds:
+        known = ["", *kinds]
+        places = [known.index(failure) if failure in known else -1 for failure in failures_of(data)]
+        channels["kind"] = np.repeat(places, data.ends - data.starts)
     right = sorted(set(data.tasks))
     wrong = other_instructions(right, count=num_wrong, seed=seed)
     return Footage(
@@ -134,7 +165,7 @@ def _learned_from(key: str, data: EpisodeDataset, labels: list[Labels], normaliz
     if key == "frame":
         return np.arange(data.num_frames) - np.repeat(data.starts, lengths)
     if key == "success":
-        return np.repeat([one.stage[-1] >= len(data.stage_names) for one in labels], lengths)
+        return np.repeat([(one.stage >= len(data.stage_names)).any() for one in labels], lengths)
     if key == "intervention":
         person = data.channels.get(INTERVENTION)
         return np.zeros(data.num_frames, bool) if person is None else person[:, 0] > 0.5
@@ -143,7 +174,7 @@ def _learned_from(key: str, data: EpisodeDataset, labels: list[Labels], normaliz
 
 def labelled_episodes(data: EpisodeDataset, schema: Schema, labels: list[Labels]) -> list[LabelledEpisode]:
     """Return the episodes of a dataset as models are judged by them."""
-    episodes = []
+    episodes, failures = [], failures_of(data)
     for i, (a, b) in enumerate(zip(data.starts, data.ends, strict=True)):
         frames = {
             key: data.images[key].take(np.arange(a, b)) if schema[key].is_picture else data.channels[key][a:b]
@@ -151,5 +182,5 @@ def labelled_episodes(data: EpisodeDataset, schema: Schema, labels: list[Labels]
         }
         done = bool((labels[i].stage >= len(data.stage_names)).any())
         success = bool(data.columns["success"][i]) if "success" in data.columns else done
-        episodes.append(LabelledEpisode(frames, data.tasks[i], labels[i], success))
+        episodes.append(LabelledEpisode(frames, data.tasks[i], labels[i], success, failures[i]))
     return episodes

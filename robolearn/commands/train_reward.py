@@ -13,16 +13,22 @@ from robolearn.commands.common import claim, console, progress, save_result
 from robolearn.commands.reward_data import (
     LabelledEpisode,
     footage,
+    kinds_of,
     labelled_episodes,
     labels_of,
     read_schema,
     shares_of,
 )
+from robolearn.commands.reward_monitor import calibrate_kinds, judge_monitor, kind_figures, monitor_figures, watched
 from robolearn.commands.train import load_dataset, save_curves
 from robolearn.config import AugmentConfig, FittingConfig, RewardConfig, TrainRewardConfig
+from robolearn.config.rewards import RecurrentConfig
 from robolearn.data.dataset import EpisodeDataset
 from robolearn.errors import UserError
-from robolearn.rewards.clips import Batch, Tricks, clips, edges
+from robolearn.monitor_fitting import fit
+from robolearn.monitoring import FILE
+from robolearn.normalize import Normalizer
+from robolearn.rewards.clips import Batch, Tricks, clips, edges, ends_of_successes
 
 if TYPE_CHECKING:
     from robolearn.rewards.model import RewardModel
@@ -63,8 +69,9 @@ def train_reward(
 ) -> dict[str, float]:
     """Train a reward model on a dataset; resumes from `out`. Returns its figures on validation episodes.
 
-    Written to `out`: `model` (see `robolearn.rewards.serving`), `validation.json`, `validation.png` (predicted beside
-    true progress), `curve.png`, `tensorboard`.
+    Written to `out`: `model` (see `robolearn.rewards.serving`), with the numbers of its monitor (`monitor.json`, see
+    `robolearn.monitoring`) where an episode of validation succeeded; `validation.json`, `validation.png` (predicted
+    beside true progress), `curve.png`, `tensorboard`.
 
     Args:
         reward: what to build.
@@ -79,6 +86,8 @@ def train_reward(
     Raises:
         UserError: the dataset has no stages, or no success where the model needs one, or the folder is of another run.
     """
+    if isinstance(reward, RecurrentConfig) and reward.kinds == ["auto"]:
+        reward = dataclasses.replace(reward, kinds=kinds_of(data))
     shares = shares_of(data)  # before torch and LeRobot, which take seconds to import
     schema = read_schema(data, observations)
     import torch
@@ -101,6 +110,7 @@ def train_reward(
             raise UserError(f"no episode of {data.root} ended in success: this model needs some, besides failures")
         if ranks.first:
             claim(out, identity(reward, training, augment, kept, schema))
+        model.frames.set_units(Normalizer(schema, kept.statistics))
         films = footage(
             kept,
             schema,
@@ -109,10 +119,18 @@ def train_reward(
             num_wrong=augment.num_wrong,
             seed=seed,
             reads=model.reads,
+            kinds=reward.kinds if isinstance(reward, RecurrentConfig) else (),
         )
         length, gap = model.clip
-        tricks = tricks_for(model, augment)
-        batches = clips(films, length=length, gap=gap, batch_size=training.batch_size, seed=seed, tricks=tricks)
+        batches = clips(
+            films,
+            length=length,
+            gap=gap,
+            batch_size=training.batch_size,
+            seed=seed,
+            tricks=tricks_of(augment, consecutive=model.consecutive),
+            often=ends_of_successes(films, len(shares)) if model.needs_success else None,
+        )
         result = _fit(model, training, batches, compute=compute, seed=seed, out=out)
         if not ranks.first:
             return {}
@@ -133,11 +151,13 @@ def build(reward: RewardConfig, schema: Schema, **settings: Any) -> RewardModel:
     return make(schema, **options, **settings)
 
 
-def tricks_for(model: RewardModel, augment: AugmentConfig) -> Tricks:
-    """How films are tampered with for a model; not at all in time where frames must follow each other."""
-    if model.consecutive:
-        return Tricks(rewind=0.0, pause=0.0, warp=0.0, wrong=augment.wrong)
-    return Tricks(rewind=augment.rewind, pause=augment.pause, warp=augment.warp, wrong=augment.wrong)
+def tricks_of(augment: AugmentConfig, *, consecutive: bool) -> Tricks:
+    """How films are tampered with; not in time where their frames must follow each other."""
+    if consecutive:
+        return Tricks(rewind=0.0, pause=0.0, warp=0.0, still=0.0, wrong=augment.wrong)
+    return Tricks(
+        rewind=augment.rewind, pause=augment.pause, warp=augment.warp, still=augment.still, wrong=augment.wrong
+    )
 
 
 def identity(
@@ -212,7 +232,13 @@ def _keep(estimator: TorchEstimator, episodes: list[LabelledEpisode], out: Path)
     config.done_at = done_threshold(
         [reading.success.numpy() for reading in readings], [truth >= num_stages for truth in truths]
     )
+    kinds = calibrate_kinds(estimator, episodes) if getattr(config, "kinds", []) else []
     save_estimator(out / "model", estimator)
+    seen = watched(readings, episodes)
+    called = judge_monitor(seen, num_stages=num_stages, done_at=config.done_at)
+    if any(one.done(num_stages).any() for one in seen):
+        monitor = fit(seen, num_stages=num_stages, done_at=config.done_at)
+        monitor.save(out / "model" / FILE)
     right = [
         (reading.stages.argmax(-1).numpy() == truth).mean() for reading, truth in zip(readings, truths, strict=True)
     ]
@@ -221,5 +247,8 @@ def _keep(estimator: TorchEstimator, episodes: list[LabelledEpisode], out: Path)
         for reading, episode in zip(readings, episodes, strict=True)
     ]
     figures = {"stage_accuracy": float(np.mean(right)), "progress_error": float(np.mean(error))}
+    figures |= monitor_figures(called, fps=estimator.schema.fps)
+    if kinds:
+        figures |= kind_figures(estimator, kinds, episodes, called)
     save_result(out / "validation.json", figures)
     return figures

@@ -17,6 +17,7 @@ class RewardConfig:
     vision_dim: int = option("width of an encoded picture", low=1)
     crop_ratio: float = option("side of the crop that is encoded, as a share of the picture's", low=0, high=1)
     language_dim: int = option("width of the encoded instruction", low=1)
+    relations: bool = option("of poses, read too where things are from each other's point of view")
 
 
 @dataclass(kw_only=True)
@@ -36,6 +37,7 @@ class RecurrentConfig(RewardConfig):
 
     snippet: int = option("frames of a snippet", low=1)
     snippets: int = option("snippets of a training clip", low=1)
+    kinds: list[str] = option("kinds of failure that it tells apart; [auto]: all in the dataset; []: it tells none")
 
 
 @dataclass(kw_only=True)
@@ -78,5 +80,6 @@ class AugmentConfig:
     rewind: float = option("share of films that end with frames in reversed order", low=0, high=1)
     pause: float = option("share of films that stand still for a while", low=0, high=1)
     warp: float = option("share of films at another speed, from half to twice", low=0, high=1)
+    still: float = option("share of films that show one frame all the time", low=0, high=1)
     wrong: float = option("share of films with another instruction, for which progress is zero", low=0, high=1)
     num_wrong: int = option("such instructions", low=0)

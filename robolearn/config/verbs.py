@@ -65,7 +65,7 @@ class CollectConfig:
     ray: RayConfig
     num_episodes: int = option("episodes to keep", low=1)
     success_only: bool = option("keep successful episodes only; else all")
-    linger: int = option("control steps for which a successful episode goes on: reward models learn what done is", low=0)
+    linger: int = option("control steps for which a success goes on, so that reward models learn what done is", low=0)
     workers: int = option("processes that simulate, each with env.num_envs worlds; the dataset is the same", low=1)
     launcher: str = option("who runs the workers: local, or ray for the machines of a Ray cluster")
     video: bool = option("store what env.cameras see as videos; else as PNG, without loss but larger")
@@ -166,6 +166,7 @@ class ExportConfig:
     checkpoint: str = option("folder of the policy")
     out: str = option("folder of the bundle")
     rtc: bool = option("add the graph for real-time chunking with exact gradients, where the policy is a flow")
+    monitor: str | None = option("folder of a recurrent reward model that watches the arm; by default none")
 
 
 @dataclass(kw_only=True)

@@ -156,4 +156,5 @@ class _Slots:
         """The episode that world i has just ended."""
         frames = self._frames[i]
         stacked = {key: np.stack([frame[key] for frame in frames]) for key in frames[0]} if frames else {}
-        return Episode(int(self.seed[i]), bool(self.success[i]), int(self.length[i]), instruction, self.told[i], stacked)
+        numbers = int(self.seed[i]), bool(self.success[i]), int(self.length[i])
+        return Episode(*numbers, instruction, self.told[i], stacked)

@@ -24,6 +24,14 @@ what else it needs. Inputs are the newest frame of each observation channel, nor
 - `critic.onnx`: `chunk` [B, n_action_steps * A], normalised; output `value` [B, 1]. Of "candidates" chunks that of the
   highest value is executed, or a draw by the softmax at "temperature".
 
+A bundle may also hold a progress estimator, described in the manifest as "monitor" with the settings of
+`robolearn.monitoring` and what `robolearn.rewards.recurrent.graph.describe` says:
+
+- `monitor.onnx`: one step of it, with a batch of 1. Inputs `memory`, `begun` and `count` are its state, zeros at the
+  beginning of an episode, and come back as `next_memory` ...; `task` are the instruction's tokens; and each channel
+  [1, ...] is in physical units. Outputs `stages` [1, K + 1], `progress` [1] and, if it tells any, `kinds`
+  [1, 1 + kinds].
+
 A policy that normalises in its own way has "units" in its description: its encoder takes physical units, and the action
 is units["offset"] + units["scale"] * sample. "past" counts the sampled actions that lie before the present. "language"
 has the parameters of the tokeniser of a policy that reads an instruction, and is null for others.
@@ -56,6 +64,7 @@ from robolearn.bundle_format import (
     ENCODER,
     FORMAT,
     GUIDED,
+    MONITOR,
     NOISE,
     ON_TOP,
     TOLD,
@@ -63,6 +72,7 @@ from robolearn.bundle_format import (
     denoiser_inputs,
     guided_inputs,
     input_name,
+    monitor_outputs,
     on_top_graph,
 )
 from robolearn.errors import UserError
@@ -92,6 +102,7 @@ def export_bundle(
     config_yaml: str,
     provenance: Mapping[str, Any],
     collision: str | None = None,
+    monitor: tuple[torch.nn.Module, Mapping[str, torch.Tensor], Mapping[str, Any]] | None = None,
 ) -> Path:
     """Write a bundle folder, in one piece: it appears at `out` only when it is complete.
 
@@ -114,6 +125,7 @@ def export_bundle(
         provenance: free information, e.g. commit, dataset, success rates.
         collision: shape of arm and table, as `robolearn.sim.collision` writes it; without it the control node refuses
             to run with a collision check.
+        monitor: module, its inputs by name, and the description of a progress estimator; None leaves it out.
 
     Returns:
         `out`.
@@ -146,6 +158,12 @@ def export_bundle(
                 _export_guided(temporary / GUIDED, denoiser, inputs, policy)
         if on_top is not None:
             _export_on_top(temporary, on_top[0], on_top[1], kept, policy)
+        if monitor is not None:
+            module, given, described = monitor
+            with _inference(module):
+                _to_onnx(
+                    temporary / MONITOR, module.cpu(), dict(given), list(monitor_outputs(described["kinds"])), None
+                )
         files = {path.name: sha256(path) for path in sorted(temporary.iterdir())}
         manifest = {
             "format": FORMAT,
@@ -154,6 +172,7 @@ def export_bundle(
             "action_space": action_space,
             "policy": dict(policy),
             "on_top": None if on_top is None else {"kind": on_top[0], **on_top[2]},
+            "monitor": None if monitor is None else dict(monitor[2]),
             "files": files,
             "provenance": dict(provenance),
         }

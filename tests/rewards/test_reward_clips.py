@@ -1,15 +1,17 @@
 """Training clips."""
 
+from dataclasses import replace
+
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from robolearn.language import TOKENS, Tokenizer
-from robolearn.rewards.clips import Footage, Tricks, clips, film
+from robolearn.rewards.clips import Footage, Tricks, clips, edges, film
 from robolearn.rewards.labels import Labels
 from robolearn.rewards.phrases import other_instructions
 
-NONE = Tricks(rewind=0, pause=0, warp=0, wrong=0)
+NONE = Tricks(rewind=0, pause=0, warp=0, still=0, wrong=0)
 
 
 def footage(lengths=(30, 50), *, wrong=2):
@@ -60,7 +62,7 @@ def test_no_film_shows_a_frame_later_than_the_one_it_was_cut_at(seed):
 
 
 def test_a_wrong_instruction_makes_no_progress():
-    data, batch = batch_of(Tricks(rewind=0, pause=0, warp=0, wrong=0.5))
+    data, batch = batch_of(Tricks(rewind=0, pause=0, warp=0, still=0, wrong=0.5))
     wrong = np.array([(data.tokens == ids).all(axis=(1, 2)).argmax() for ids in batch[TOKENS]]) >= 2
     assert 0.3 < wrong.mean() < 0.7
     assert not batch["stage"][wrong].any()
@@ -70,7 +72,7 @@ def test_a_wrong_instruction_makes_no_progress():
 
 def test_a_rewound_film_goes_back():
     rng = np.random.default_rng(0)
-    shown = film(40, length=20, tricks=Tricks(rewind=1, pause=0, warp=0), rng=rng)
+    shown = film(40, length=20, tricks=Tricks(rewind=1, pause=0, warp=0, still=0), rng=rng)
     turn = shown.argmax()
     assert turn < 19
     assert (np.diff(shown[turn:]) == -1).all()
@@ -98,3 +100,29 @@ def test_other_instructions_ask_for_something_else():
     assert len(set(others)) == 300
     assert not any("cube" in text and ("bin" in text or "box" in text) for text in others)
     assert other_instructions(right, count=300, seed=1) == others
+
+
+def test_edges_are_first_frames_and_ends_of_successes():
+    data = footage((30, 50, 20))
+    data = replace(data, instruction=np.array([0, 1, 0]))
+    data.labels.stage[79] = 2  # the others end in the last stage
+    starts, goals = edges(data, num_stages=2)
+    assert starts["observation.state"][:, 0, 0].tolist() == [0, 30, 80]
+    assert goals["observation.state"][:, 0, 0].tolist() == [79]
+    np.testing.assert_array_equal(goals[TOKENS], data.tokens[[1]])
+    assert len(edges(data, num_stages=3)[1][TOKENS]) == 0
+    assert edges(data, num_stages=1, most=2)[1]["observation.state"][:, 0, 0].tolist() == [29, 99]
+
+
+def test_an_eighth_of_the_clips_end_where_they_are_wanted():
+    share = []
+    for often in (None, np.array([17])):
+        batches = [batch_of(NONE, step, batch_size=200, often=often)[1] for step in range(5)]
+        share.append(np.mean([batch["observation.state"][:, -1, 0] == 17 for batch in batches]))
+    assert share[0] < 0.05
+    assert 0.1 < share[1] < 0.18
+
+
+def test_a_still_film_shows_one_frame():
+    tricks = Tricks(still=1)
+    assert set(film(17, length=9, tricks=tricks, rng=np.random.default_rng(0)).tolist()) == {17}

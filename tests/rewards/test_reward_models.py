@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 import torch
-from reward_toys import KINDS, OBSERVED, episode, estimator_of, make_model, train_a_little
+from reward_toys import KINDS, LABEL_KINDS, OBSERVED, episode, estimator_of, make_model, train_a_little
 
 from robolearn.errors import UserError
 from robolearn.language import TOKENS
@@ -57,7 +57,7 @@ def test_training_sees_each_frame_as_run_time_does(kind):
     torch.testing.assert_close(*losses)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", LABEL_KINDS)
 def test_it_learns_stage_and_progress(kind):
     model = make_model(kind, hidden_dim=64)
     train_a_little(model, steps=250)

@@ -45,6 +45,21 @@ def weights(policy) -> torch.Tensor:
     return torch.cat([p.detach().flatten() for p in policy.parameters()])
 
 
+def test_a_model_that_wants_to_follow_is_told_after_each_step(tmp_path):
+    class Following(Regression):
+        seen = ()
+
+        def update(self):
+            self.seen = (*self.seen, weights(self))
+
+    torch.manual_seed(0)
+    policy = Following()
+    begun = weights(policy)
+    run(policy, tmp_path, steps=3)
+    assert len(policy.seen) == 3
+    assert not any(torch.equal(a, b) for a, b in zip((begun, *policy.seen), policy.seen, strict=False))
+
+
 def test_resumed_equals_uninterrupted(tmp_path):
     def score(policy):
         return lambda step: {"noise": torch.randn(()).item(), "norm": weights(policy).norm().item()}

@@ -1,0 +1,1 @@
+"""Progress by signed hops between two frames."""

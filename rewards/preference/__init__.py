@@ -1,0 +1,1 @@
+"""Progress as a potential learned from ranked pairs of frames."""

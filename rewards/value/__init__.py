@@ -1,0 +1,1 @@
+"""Progress as the value of an offline RL critic."""

@@ -1,0 +1,264 @@
+"""What the baselines of `robolearn bench rewards` share: features, words, training, calibration.
+
+They see what ours see: normalised numbers of each frame and an instruction. There are no weights of a text encoder at
+hand, so words are fixed random vectors, the same for all baselines. They are trained by our trainer on as many frames
+as ours are, and judged like ours: temperature scaling of ours has its counterpart in Platt's scaling of theirs.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from robolearn.bench._reward_judge import Estimate, Read
+from robolearn.commands.reward_data import footage, labelled_episodes, labels_of, read_schema
+from robolearn.language import PADDING, Tokenizer
+from robolearn.normalize import Normalizer
+from robolearn.rewards.calibration import done_threshold
+
+if TYPE_CHECKING:
+
+    from robolearn.config import TrainRewardConfig
+    from robolearn.data.dataset import EpisodeDataset
+    from robolearn.rewards.clips import Footage
+
+Floats = NDArray[np.floating]
+STATE, SCENE = "observation.state", "observation.environment_state"
+TEXT_DIM = 64
+CERTAIN = 1e-4  # scores nearer to 0 or 1 than this count alike when they are scaled
+
+
+@dataclass(frozen=True)
+class Setup:
+    """How a baseline is built and trained; what is not said here is as in configs/train_reward.yaml.
+
+    Attributes:
+        module: of this package, which has its `make`.
+        network: sizes of its network.
+        learning_rate: the best of 5e-5, 3e-4 and 1e-3 on validation episodes of pick_place.
+        weight_decay: of AdamW.
+        grad_clip: largest norm of the gradient.
+        batch_size: clips of a batch.
+    """
+
+    module: str
+    network: Mapping[str, int]
+    learning_rate: float
+    weight_decay: float
+    grad_clip: float
+    batch_size: int
+
+
+# About as many weights as our `sarm` (1.9 million), and as many frames a step: 6 x 128 of ours, 13 x 64 and 16 x 48 of
+# these. LeRobot's network takes a token for each stream of a frame, twice, so that a step of it costs many times ours.
+# Its gap is 1 s of tasks that take minutes; ours take about 6 s, and 3 frames are 0.15 s.
+_SARM = {"hidden_dim": 192, "num_layers": 2, "num_heads": 4, "frame_gap": 3}
+THEIRS = {
+    "lerobot_sarm": Setup("_lerobot_sarm", _SARM, 3e-4, 1e-3, 10.0, 64),
+    "lerobot_sarm_mended": Setup("_mended_sarm", _SARM, 3e-4, 1e-3, 10.0, 64),
+    "rewind": Setup("_rewind", {"hidden_dim": 256, "num_layers": 2, "num_heads": 4}, 3e-4, 1e-4, 1.0, 48),
+}
+
+
+class Material(NamedTuple):
+    """What a baseline learns from.
+
+    Attributes:
+        data: the episodes.
+        films: the same, normalised and with labels.
+        words: features [instructions, TEXT_DIM] of the instructions of `films`.
+        shares: of the stages in the progress.
+        seed: of batches.
+    """
+
+    data: EpisodeDataset
+    films: Footage
+    words: NDArray[np.float32]
+    shares: NDArray[np.float64]
+    seed: int
+
+    @property
+    def episode(self) -> NDArray[np.int64]:
+        """Episode [frames] of each frame."""
+        lengths = self.films.ends - self.films.starts
+        return np.repeat(np.arange(len(lengths)), lengths)
+
+    def instructions(self, episodes: NDArray[np.int64], wrong: NDArray[np.bool_], rng: np.random.Generator) -> Any:
+        """Return places [B] in `words` of what was asked for in episodes [B], or of other instructions if `wrong`."""
+        num_right = len(set(self.data.tasks))
+        others = rng.integers(num_right, len(self.words), size=len(episodes))
+        return np.where(wrong, others, self.films.instruction[episodes])
+
+
+class Scores(NamedTuple):
+    """What a baseline says of T frames before it is calibrated.
+
+    Attributes:
+        stage: [T] the most likely one.
+        progress: [T] in [0, 1].
+        done: [T] in [0, 1], the higher the more likely is the task done.
+    """
+
+    stage: NDArray[np.int64]
+    progress: NDArray[np.float64]
+    done: NDArray[np.float64]
+
+
+class Baseline(NamedTuple):
+    """What a baseline's module makes of material.
+
+    Attributes:
+        model: to be trained by `robolearn.train.trainer.train`.
+        batches: from the step to its batch.
+        read: from normalised frames [T, n] by channel and the features [TEXT_DIM] of the instruction to what the model
+            says of them, from what was seen up to each.
+    """
+
+    model: Any
+    batches: Callable[[int], dict[str, NDArray[Any]]]
+    read: Callable[[Mapping[str, NDArray[np.float32]], NDArray[np.float32]], Scores]
+
+
+def train_baseline(
+    setup: Setup,
+    data: EpisodeDataset,
+    shares: NDArray[np.float64],
+    *,
+    config: TrainRewardConfig,
+    seed: int,
+    out: Path,
+) -> tuple[Estimate, float]:
+    """Train a baseline, or go on training it; return it, and the probability from which it calls a task done.
+
+    Args:
+        setup: the baseline.
+        data: episodes with stages.
+        shares: of the stages in the progress.
+        config: of the training and of what is kept for validation.
+        seed: of weights, batches and the choice of the validation episodes.
+        out: folder of the checkpoint.
+    """
+    import torch
+
+    from robolearn.train.trainer import train
+
+    kept, held_out = data.split(config.validation, seed=seed)
+    schema = read_schema(data, [STATE, SCENE])
+    films = footage(
+        kept,
+        schema,
+        labels_of(kept, shares),
+        tokenizer=Tokenizer(),
+        num_wrong=config.augment.num_wrong,
+        seed=seed,
+    )
+    make: Callable[..., Baseline] = importlib.import_module(f"{__package__}.{setup.module}").make
+    torch.manual_seed(seed)
+    built = make(Material(kept, films, word_features(films.tokens), shares, seed), setup)
+    train(
+        built.model,
+        built.batches,
+        steps=config.train.steps,
+        out=out,
+        learning_rate=setup.learning_rate,
+        warmup=config.train.warmup,
+        weight_decay=setup.weight_decay,
+        ema_decay=config.train.ema_decay,
+        grad_clip=setup.grad_clip,
+        seed=seed,
+        save_every=config.train.save_every,
+    )
+    normalizer = Normalizer(schema, kept.statistics)
+
+    def scores(frames: Mapping[str, NDArray[Any]], instruction: str) -> Scores:
+        words = word_features(Tokenizer()([instruction]))[0]
+        with torch.inference_mode():
+            return built.read(normalizer.observation(frames), words)
+
+    judged = labelled_episodes(held_out, schema, labels_of(held_out, shares))
+    return calibrated(
+        scores,
+        [scores(episode.frames, episode.instruction).done for episode in judged],
+        [episode.labels.stage >= len(shares) for episode in judged],
+        num_stages=len(shares),
+    )
+
+
+def calibrated(
+    scores: Callable[[Mapping[str, NDArray[Any]], str], Scores],
+    done: Sequence[NDArray[np.float64]],
+    truths: Sequence[NDArray[np.bool_]],
+    *,
+    num_stages: int,
+) -> tuple[Estimate, float]:
+    """Return an estimator whose success is a probability, and the one from which it calls a task done.
+
+    Who calls a task done says that it is in no stage any more.
+
+    Args:
+        scores: from frames and instruction to what a baseline says of them.
+        done: scores [T] of validation episodes.
+        truths: whether the task was done [T].
+        num_stages: of the task.
+    """
+    slope, offset = platt(np.concatenate(done), np.concatenate(truths))
+
+    def probability(score: NDArray[np.float64]) -> NDArray[np.float64]:
+        return 1.0 / (1.0 + np.exp(-slope * _logit(score) - offset))
+
+    done_at = done_threshold([probability(score) for score in done], truths)
+
+    def estimate(frames: Mapping[str, NDArray[Any]], instruction: str) -> Read:
+        found = scores(frames, instruction)
+        success = probability(found.done)
+        return Read(np.where(success >= done_at, num_stages, found.stage), found.progress, success)
+
+    return estimate, done_at
+
+
+def platt(scores: Floats, truths: NDArray[np.bool_]) -> tuple[float, float]:
+    """Return slope a and offset b of P = sigmoid(a logit(score) + b) (Platt 1999, with his targets short of 0 and 1).
+
+    Args:
+        scores: [n] in [0, 1].
+        truths: [n].
+    """
+    import torch
+    from torch.nn import functional
+
+    positives, negatives = int(truths.sum()), int((~truths).sum())
+    targets = np.where(truths, (positives + 1) / (positives + 2), 1 / (negatives + 2))
+    x, y = torch.from_numpy(_logit(scores)), torch.from_numpy(targets)
+    line = torch.tensor([1.0, 0.0], dtype=torch.float64, requires_grad=True)
+    optimizer = torch.optim.LBFGS([line], max_iter=200, line_search_fn="strong_wolfe")
+
+    def surprise() -> torch.Tensor:
+        optimizer.zero_grad()
+        loss = functional.binary_cross_entropy_with_logits(line[0] * x + line[1], y)
+        loss.backward()
+        return loss
+
+    optimizer.step(surprise)
+    slope, offset = line.tolist()
+    return slope, offset
+
+
+def word_features(tokens: NDArray[np.int64]) -> NDArray[np.float32]:
+    """Return features [n, TEXT_DIM] of instructions from their ids [n, words, pieces]: a sum of a vector per word."""
+    words = tokens[..., 0]  # the first piece of a word is itself
+    vectors = np.random.default_rng(0).normal(size=(Tokenizer().buckets + 1, TEXT_DIM))
+    vectors[PADDING] = 0.0
+    count = np.maximum((words != PADDING).sum(-1, keepdims=True), 1)
+    features: NDArray[np.float32] = (vectors[words].sum(-2) / np.sqrt(count)).astype(np.float32)
+    return features
+
+
+def _logit(score: Floats) -> NDArray[np.float64]:
+    inside = np.clip(score.astype(np.float64), CERTAIN, 1 - CERTAIN)
+    return np.log(inside / (1 - inside))
