@@ -81,7 +81,7 @@ class Watcher:
         self._waiting: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="robolearn-monitor", daemon=True)
         self._epoch, self._fault = 0, ""
-        self._left_out = 0
+        self._left_out = 0  # frames, written by who calls `handle`
 
     def start(self) -> None:
         """Start the thread."""
@@ -95,7 +95,10 @@ class Watcher:
     def handle(self, messages: list[bytes]) -> None:
         """Take requests; never waits."""
         for message in messages:
-            if REQUEST.unpack_from(message)[0] in (RESET, TELL) or self._waiting.qsize() < MOST_WAITING:
+            kind, _, _ = REQUEST.unpack_from(message)
+            if kind == RESET:
+                self._left_out = 0
+            if kind in (RESET, TELL) or self._waiting.qsize() < MOST_WAITING:
                 self._waiting.put(message)
             else:
                 self._left_out += 1
@@ -117,7 +120,7 @@ class Watcher:
             self._send(self._report(number, message[REQUEST.size :], person=kind == WATCH).pack())
 
     def _begin(self, epoch: int) -> None:
-        self._epoch, self._fault, self._left_out = epoch, "", 0
+        self._epoch, self._fault = epoch, ""
         self._estimator.reset()
         self._monitor.reset()
         self._last = Progress(0, 0.0, 0.0), Verdict(OUTCOMES[0], 0, 0.0)

@@ -23,7 +23,6 @@ from robolearn.normalize import Normalizer
 from robolearn.rewards.calibration import done_threshold
 
 if TYPE_CHECKING:
-
     from robolearn.config import TrainRewardConfig
     from robolearn.data.dataset import EpisodeDataset
     from robolearn.rewards.clips import Footage
