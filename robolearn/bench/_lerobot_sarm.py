@@ -15,7 +15,6 @@ At run time there is no future: the frames ahead are the present one again, as a
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -25,7 +24,7 @@ from lerobot.rewards.sarm.modeling_sarm import SARMRewardModel
 from lerobot.rewards.sarm.sarm_utils import find_stage_and_tau, pad_state_to_max_dim
 from numpy.typing import NDArray
 
-from robolearn.bench._reward_baselines import SCENE, STATE, TEXT_DIM, Baseline, Material, Scores, Setup
+from robolearn.bench._reward_baselines import SCENE, STATE, TEXT_DIM, Baseline, Channels, Material, Scores, Setup
 from robolearn.data.dataset import EpisodeDataset
 
 Ints = NDArray[np.int64]
@@ -46,7 +45,7 @@ def make(material: Material, setup: Setup) -> Baseline:
     offsets = np.array(config.observation_delta_indices[: config.n_obs_steps + 1])
     center = config.n_obs_steps // 2
 
-    def read(frames: Mapping[str, NDArray[np.float32]], words: NDArray[np.float32]) -> Scores:
+    def read(frames: Channels, words: NDArray[np.float32]) -> Scores:
         return read_windows(model, frames, words, offsets=offsets, place=center)
 
     return Baseline(model, batches, read)
@@ -158,7 +157,7 @@ def clip_batch(
 
 def read_windows(
     model: SARMRewardModel,
-    frames: Mapping[str, NDArray[np.float32]],
+    frames: Channels,
     words: NDArray[np.float32],
     *,
     offsets: Ints,

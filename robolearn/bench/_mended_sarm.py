@@ -8,7 +8,6 @@ stage cannot roll over; "done" is a class of its own.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -20,7 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from robolearn.bench._lerobot_sarm import Batch, Ints, clip_batch, config_of, read_windows
-from robolearn.bench._reward_baselines import Baseline, Material, Scores, Setup
+from robolearn.bench._reward_baselines import Baseline, Channels, Material, Scores, Setup
 from robolearn.rewards.labels import Labels
 from robolearn.rewards.losses import stage_and_tau_loss
 
@@ -39,7 +38,7 @@ def make(material: Material, setup: Setup) -> Baseline:
 
     offsets = past_offsets(config)
 
-    def read(frames: Mapping[str, NDArray[np.float32]], words: NDArray[np.float32]) -> Scores:
+    def read(frames: Channels, words: NDArray[np.float32]) -> Scores:
         return read_windows(model, frames, words, offsets=offsets, place=config.n_obs_steps)
 
     return Baseline(model, batches, read)

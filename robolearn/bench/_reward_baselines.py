@@ -1,15 +1,16 @@
 """What the baselines of `robolearn bench rewards` share: features, words, training, calibration.
 
-They see what ours see: normalised numbers of each frame and an instruction. There are no weights of a text encoder at
-hand, so words are fixed random vectors, the same for all baselines. They are trained by our trainer on as many frames
-as ours are, and judged like ours: temperature scaling of ours has its counterpart in Platt's scaling of theirs.
+They see what ours see: normalised numbers of each frame, where bodies are from each other, and an instruction. There
+are no weights of a text encoder at hand, so words are fixed random vectors, the same for all baselines. Our trainer
+trains them on as many frames as ours see, and they are judged like ours: temperature scaling of ours has its
+counterpart in Platt's scaling of theirs.
 """
 
 from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -26,8 +27,10 @@ if TYPE_CHECKING:
     from robolearn.config import TrainRewardConfig
     from robolearn.data.dataset import EpisodeDataset
     from robolearn.rewards.clips import Footage
+    from robolearn.schema import Schema
 
 Floats = NDArray[np.floating]
+Channels = Mapping[str, NDArray[np.float32]]
 STATE, SCENE = "observation.state", "observation.environment_state"
 TEXT_DIM = 64
 CERTAIN = 1e-4  # scores nearer to 0 or 1 than this count alike when they are scaled
@@ -54,14 +57,14 @@ class Setup:
     batch_size: int
 
 
-# About as many weights as our `sarm` (1.9 million), and as many frames a step: 6 x 128 of ours, 13 x 64 and 16 x 48 of
-# these. LeRobot's network takes a token for each stream of a frame, twice, so that a step of it costs many times ours.
-# Its gap is 1 s of tasks that take minutes; ours take about 6 s, and 3 frames are 0.15 s.
-_SARM = {"hidden_dim": 192, "num_layers": 2, "num_heads": 4, "frame_gap": 3}
+# 0.9 and 0.5 million weights, our `sarm` has 0.5; as many frames a step: 6 x 128 of ours, 13 x 64 and 16 x 48 of these.
+# LeRobot's network takes a token for each stream of a frame, twice, so that a step of it costs many times ours. Its gap
+# is 1 s of tasks that take minutes; ours take about 6 s, and 3 frames are 0.15 s.
+_SARM = {"hidden_dim": 128, "num_layers": 2, "num_heads": 4, "frame_gap": 3}
 THEIRS = {
     "lerobot_sarm": Setup("_lerobot_sarm", _SARM, 3e-4, 1e-3, 10.0, 64),
     "lerobot_sarm_mended": Setup("_mended_sarm", _SARM, 3e-4, 1e-3, 10.0, 64),
-    "rewind": Setup("_rewind", {"hidden_dim": 256, "num_layers": 2, "num_heads": 4}, 3e-4, 1e-4, 1.0, 48),
+    "rewind": Setup("_rewind", {"hidden_dim": 128, "num_layers": 2, "num_heads": 4}, 3e-4, 1e-4, 1.0, 48),
 }
 
 
@@ -70,7 +73,7 @@ class Material(NamedTuple):
 
     Attributes:
         data: the episodes.
-        films: the same, normalised and with labels.
+        films: the same, normalised and with labels, as `features_of` makes them.
         words: features [instructions, TEXT_DIM] of the instructions of `films`.
         shares: of the stages in the progress.
         seed: of batches.
@@ -121,7 +124,7 @@ class Baseline(NamedTuple):
 
     model: Any
     batches: Callable[[int], dict[str, NDArray[Any]]]
-    read: Callable[[Mapping[str, NDArray[np.float32]], NDArray[np.float32]], Scores]
+    read: Callable[[Channels, NDArray[np.float32]], Scores]
 
 
 def train_baseline(
@@ -157,6 +160,9 @@ def train_baseline(
         num_wrong=config.augment.num_wrong,
         seed=seed,
     )
+    normalizer = Normalizer(schema, kept.statistics)
+    features = features_of(schema, normalizer)
+    films = replace(films, channels=features(films.channels))
     make: Callable[..., Baseline] = importlib.import_module(f"{__package__}.{setup.module}").make
     torch.manual_seed(seed)
     built = make(Material(kept, films, word_features(films.tokens), shares, seed), setup)
@@ -173,12 +179,11 @@ def train_baseline(
         seed=seed,
         save_every=config.train.save_every,
     )
-    normalizer = Normalizer(schema, kept.statistics)
 
     def scores(frames: Mapping[str, NDArray[Any]], instruction: str) -> Scores:
         words = word_features(Tokenizer()([instruction]))[0]
         with torch.inference_mode():
-            return built.read(normalizer.observation(frames), words)
+            return built.read(features(normalizer.observation(frames)), words)
 
     judged = labelled_episodes(held_out, schema, labels_of(held_out, shares))
     return calibrated(
@@ -187,6 +192,26 @@ def train_baseline(
         [episode.labels.stage >= len(shares) for episode in judged],
         num_stages=len(shares),
     )
+
+
+def features_of(schema: Schema, normalizer: Normalizer) -> Callable[[Channels], Channels]:
+    """Return a function from normalised channels [T, n] to these and, with the scene, `Relations` of all poses."""
+    import torch
+
+    from robolearn.networks.relations import Relations, pose_slots
+
+    slots = pose_slots(schema)
+    if sum(map(len, slots.values())) < 2:
+        return lambda channels: channels
+    relations = Relations(slots, {key: schema[key].shape[0] for key in slots})
+    for key in slots:
+        relations.set_units(key, offset=normalizer[key].offset, scale=normalizer[key].scale)
+
+    def features(channels: Channels) -> Channels:
+        apart = relations({key: torch.from_numpy(channels[key]) for key in slots}).numpy()
+        return {**channels, SCENE: np.concatenate((channels[SCENE], apart), axis=1)}
+
+    return features
 
 
 def calibrated(

@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from robolearn.bench._reward_baselines import SCENE, STATE, TEXT_DIM, Baseline, Material, Scores, Setup
+from robolearn.bench._reward_baselines import SCENE, STATE, TEXT_DIM, Baseline, Channels, Material, Scores, Setup
 from robolearn.errors import UserError
 from robolearn.networks.attention import TransformerBlock
 
@@ -43,7 +43,7 @@ def make(material: Material, setup: Setup) -> Baseline:
 
     before = np.cumsum(material.shares)
 
-    def read(frames: Mapping[str, NDArray[np.float32]], words: NDArray[np.float32]) -> Scores:
+    def read(frames: Channels, words: NDArray[np.float32]) -> Scores:
         seen = np.concatenate((frames[STATE], frames[SCENE]), axis=1)
         shown = torch.from_numpy(seen[evenly(np.arange(1, len(seen) + 1))])
         said = model.progress(shown, torch.from_numpy(words).expand(len(seen), -1))

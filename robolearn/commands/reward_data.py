@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from robolearn.data.dataset import EpisodeDataset
 from robolearn.data.layout import PROGRESS, STAGE
 from robolearn.errors import UserError
 from robolearn.language import Tokenizer
@@ -18,6 +17,9 @@ from robolearn.rewards.clips import Footage
 from robolearn.rewards.labels import Labels, label, stage_shares, within_stage
 from robolearn.rewards.phrases import other_instructions
 from robolearn.schema import Schema
+
+if TYPE_CHECKING:
+    from robolearn.data.dataset import EpisodeDataset
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ from robolearn.commands.reward_data import (
     shares_of,
 )
 from robolearn.commands.reward_monitor import calibrate_kinds, judge_monitor, kind_figures, monitor_figures, watched
+from robolearn.commands.reward_pictures import save_validation
 from robolearn.commands.train import load_dataset, save_curves
 from robolearn.config import AugmentConfig, FittingConfig, RewardConfig, TrainRewardConfig
 from robolearn.config.rewards import RecurrentConfig
@@ -251,4 +252,5 @@ def _keep(estimator: TorchEstimator, episodes: list[LabelledEpisode], out: Path)
     if kinds:
         figures |= kind_figures(estimator, kinds, episodes, called)
     save_result(out / "validation.json", figures)
+    save_validation(out / "validation.png", readings, episodes)
     return figures

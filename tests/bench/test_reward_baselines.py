@@ -19,7 +19,16 @@ from lerobot.rewards.sarm.sarm_utils import apply_rewind_augmentation, compute_a
 from robolearn.bench import _reward_runs
 from robolearn.bench._lerobot_sarm import rewindable, segment_targets, shipped_batch, shown_and_labelled
 from robolearn.bench._mended_sarm import MendedSARM, mended_batch, predicate_targets
-from robolearn.bench._reward_baselines import SCENE, STATE, THEIRS, Material, platt, train_baseline, word_features
+from robolearn.bench._reward_baselines import (
+    SCENE,
+    STATE,
+    THEIRS,
+    Material,
+    features_of,
+    platt,
+    train_baseline,
+    word_features,
+)
 from robolearn.bench._reward_runs import Run, Sets
 from robolearn.bench._rewind import evenly, film_batch, first_done, rewound_film
 from robolearn.commands.reward_data import footage, labels_of, read_schema, shares_of
@@ -29,6 +38,8 @@ from robolearn.data.layout import PROGRESS, PROGRESS_FEATURE, STAGE, STAGE_FEATU
 from robolearn.data.stages import columns
 from robolearn.errors import UserError
 from robolearn.language import Tokenizer
+from robolearn.normalize import Normalizer
+from robolearn.proprioception import POSE_NAMES
 from robolearn.rewards.metrics import auroc, spearman
 from robolearn.schema import Feature, Schema
 
@@ -132,6 +143,27 @@ def test_words_are_a_sum_of_vectors_that_are_always_the_same():
     np.testing.assert_allclose(told[0], told[1], atol=1e-6)
     assert np.abs(told[0] - told[2]).max() > 0.3
     assert not told[3].any()
+
+
+def test_baselines_too_see_where_bodies_are_from_each_other():
+    names = {key: tuple(f"{body}_{name}" for name in POSE_NAMES) for key, body in ((STATE, "tool"), (SCENE, "cube"))}
+    schema = Schema(
+        {key: Feature("float32", (9,), one, ("1",) * 9, "observation") for key, one in names.items()}
+        | {"action": Feature("float32", (1,), ("go",), ("1",), "action", (-1.0,), (1.0,))},
+        fps=20,
+    )
+    normalizer = Normalizer(schema, {key: {"mean": [0.1] * 9, "std": [0.5] * 9} for key in names})
+    upright = np.array([1, 0, 0, 0, 1, 0])
+    places = np.random.default_rng(0).uniform(0, 0.3, (2, 5, 3))
+    frames = {key: np.column_stack((p, np.tile(upright, (5, 1)))) for key, p in zip(names, places, strict=True)}
+    features = features_of(schema, normalizer)
+    found = features(normalizer.observation(frames))
+    assert {key: x.shape for key, x in found.items()} == {STATE: (5, 9), SCENE: (5, 9 + 2 * 2 * 3)}
+    for values in frames.values():
+        values[:, :3] += 0.2  # all bodies elsewhere, and as far from each other
+    moved = features(normalizer.observation(frames))
+    np.testing.assert_allclose(moved[SCENE][:, 9:], found[SCENE][:, 9:], atol=1e-4)
+    assert np.ptp(found[SCENE][:, 9:], axis=0).min() > 0.01
 
 
 def test_scores_become_probabilities_in_the_same_order():

@@ -111,7 +111,7 @@ def test_models_get_what_else_they_read(attempts):
 
 
 def test_films_are_not_tampered_with_where_frames_must_follow_each_other():
-    augment = AugmentConfig(rewind=0.2, pause=0.3, warp=0.4, wrong=0.1, num_wrong=5)
+    augment = AugmentConfig(rewind=0.2, pause=0.3, warp=0.4, still=0.1, wrong=0.1, num_wrong=5)
     kept, plain = (tricks_of(augment, consecutive=kind.consecutive) for kind in (Preference, Value))
     assert (kept.rewind, kept.pause, kept.warp, kept.wrong) == (0.2, 0.3, 0.4, 0.1)
     assert (plain.rewind, plain.pause, plain.warp, plain.wrong) == (0, 0, 0, 0.1)

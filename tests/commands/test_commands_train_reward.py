@@ -42,7 +42,8 @@ def test_a_model_is_trained_kept_and_loaded(kind, attempts, tmp_path, capsys):
     assert ((progress >= 0) & (progress <= 1)).all()
     figures = json.loads((tmp_path / "r" / "validation.json").read_text())
     assert 0 <= figures["stage_accuracy"] <= 1
-    assert (tmp_path / "r" / "curve.png").exists()
+    for picture in ("curve.png", "validation.png"):
+        assert (tmp_path / "r" / picture).read_bytes().startswith(b"\x89PNG")
 
 
 def test_labels_follow_the_simulators_progress(attempts):

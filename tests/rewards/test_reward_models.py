@@ -60,7 +60,7 @@ def test_training_sees_each_frame_as_run_time_does(kind):
 @pytest.mark.parametrize("kind", LABEL_KINDS)
 def test_it_learns_stage_and_progress(kind):
     model = make_model(kind, hidden_dim=64)
-    train_a_little(model, steps=250)
+    train_a_little(model, steps=350)
     estimator = estimator_of(kind, model=model)
     frames = episode(40, seed=77)
     reading = estimator.episode(frames, "go there")

@@ -161,15 +161,19 @@ def test_it_learns_how_soon_the_task_can_be_done():
     plain = Tricks(rewind=0, pause=0, warp=0, still=0, wrong=0)
     batches = clips(corridor(model), length=6, gap=1, batch_size=64, seed=0, tricks=plain)
     optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
-    for step in range(250):
+    schedule = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.01, total_iters=300)
+    for step in range(300):
         optimizer.zero_grad()
         model(tensors(batches(step)))[0].backward()
         optimizer.step()
+        schedule.step()
         model.update()
     place = np.arange(LENGTH + 1) / LENGTH
     estimator = estimator_of("value", model=model)
     going = estimator.episode({OBSERVED: np.stack((place, 0 * place), axis=1).astype(np.float32)}, "go there")
-    np.testing.assert_allclose(going.progress.numpy(), GAMMA ** np.arange(LENGTH, -1, -1), atol=0.08)
+    over = going.progress.numpy() - GAMMA ** np.arange(LENGTH, -1, -1)
+    assert ((over > -0.17) & (over < 0.05)).all()  # the lower one of two critics: on the safe side
+    assert (np.diff(going.progress.numpy()) > 0).all()
     assert going.success[-1] > 0.5
     assert (going.success[:-2] < 0.5).all()
     stuck = estimator.episode({OBSERVED: np.stack((place, 0 * place + 1), axis=1).astype(np.float32)}, "go there")
