@@ -19,7 +19,8 @@ class StepGraph(nn.Module):
     """`Recurrent.step` with a batch of 1.
 
     The state is the memory [1, hidden_dim] after the last complete snippet, the features [1, snippet, hidden_dim] of
-    the frames since then, and their number [1]; what is behind them does not matter. It begins with zeros.
+    the frames since then, and one more than their number [1]; what is behind them does not matter. It begins with
+    zeros: no frame was seen.
     """
 
     def __init__(self, model: Recurrent, normalizer: Normalizer) -> None:
@@ -51,13 +52,15 @@ class StepGraph(nn.Module):
         size = self.model.config.snippet
         frame = {key: self._normal(key, values)[:, None] for key, values in zip(self.keys, channels, strict=True)}
         features = self.model.frames.encode(frame, self.model.frames.sentence(tokens))
-        snippet = torch.where((torch.arange(size) < count[:, None])[..., None], begun, features)
+        memory = torch.where((count == 0)[:, None], self.model.settled(features[:, 0]), memory)
+        seen = (count - 1).clamp(min=0)
+        snippet = torch.where((torch.arange(size) < seen[:, None])[..., None], begun, features)
         known = self.model.mixed(snippet, memory)
-        full = count + 1 >= size
+        full = seen + 1 >= size
         memory = torch.where(full[:, None], self.model.remember(snippet, memory), memory)
         reading = self.model.read(known)
         kinds = (self.model.kinds_of(known),) if self.model.kind is not None else ()
-        return memory, snippet, torch.where(full, 0, count + 1), reading.stages, reading.progress, *kinds
+        return memory, snippet, torch.where(full, 1, seen + 2), reading.stages, reading.progress, *kinds
 
     def _normal(self, key: str, values: Tensor) -> Tensor:
         if key not in self.model.frames.numbers:

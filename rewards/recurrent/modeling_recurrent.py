@@ -1,7 +1,8 @@
 """Progress by a recurrent state that is carried over snippets and records which stages are complete.
 
 The idea of R2VLM, with a small network: memory and time per frame do not grow with the episode. Within a snippet the
-frames so far are read on top of the last complete one. It can also say which kind of failure an episode looks like, as
+frames so far are read on top of the last complete one. Before the first frame the state settles on it, as if the
+picture had stood still for a while: otherwise it would go on filling, and progress moving, where nothing moves. It can also say which kind of failure an episode looks like, as
 AHA does (Duan et al. 2024), but by a small head on the same state.
 """
 
@@ -21,17 +22,18 @@ from robolearn.rewards.recurrent.configuration_recurrent import RecurrentConfig
 from robolearn.schema import Schema
 
 KINDS_WEIGHT = 0.1  # of the kinds' loss: stages and progress come first
+SETTLING = 4  # snippets of the first frame before it
 
 
 class Carried(NamedTuple):
     """State between frames.
 
     Attributes:
-        memory: [hidden_dim] after the last complete snippet.
+        memory: [hidden_dim] after the last complete snippet; None before the first frame.
         begun: features [hidden_dim] of the frames since then.
     """
 
-    memory: Tensor
+    memory: Tensor | None
     begun: tuple[Tensor, ...]
 
 
@@ -68,7 +70,7 @@ class Recurrent(RewardModel):
         """
         size = self.config.snippet
         films = self.frames(batch).unflatten(1, (-1, size))
-        memories = self._memories(films)
+        memories = self._memories(films, first=films[:, 0, 0])
         last = torch.randint(size, films.shape[:2], device=films.device)
         asked = torch.arange(films.shape[1], device=films.device) * size + last
         keys = ("stage", "tau", "valid", *(("kind",) if self.kind is not None else ()))
@@ -82,7 +84,7 @@ class Recurrent(RewardModel):
 
     def start(self) -> Carried:
         """See `RewardModel.start`."""
-        return Carried(torch.zeros(self.config.hidden_dim, device=self.before.device), ())
+        return Carried(None, ())
 
     def step(self, state: Carried, features: Tensor) -> tuple[Carried, Reading]:
         """See `RewardModel.step`."""
@@ -91,12 +93,13 @@ class Recurrent(RewardModel):
 
     def advance(self, state: Carried, features: Tensor) -> tuple[Carried, Tensor]:
         """Like `step`, but return what is known [1, 2 hidden_dim], which `read` and `kinds_of` read."""
+        memory = self.settled(features[None]) if state.memory is None else state.memory[None]
         begun = (*state.begun, features)
         snippet = torch.stack(begun + (features,) * (self.config.snippet - len(begun)))[None]
-        known = self.mixed(snippet, state.memory[None])
+        known = self.mixed(snippet, memory)
         if len(begun) == self.config.snippet:
-            return Carried(self.remember(snippet, state.memory[None])[0], ()), known
-        return Carried(state.memory, begun), known
+            return Carried(self.remember(snippet, memory)[0], ()), known
+        return Carried(memory[0], begun), known
 
     def episode(self, features: Tensor) -> Reading:
         """See `RewardModel.episode`."""
@@ -126,15 +129,28 @@ class Recurrent(RewardModel):
         first = now - now % size
         read = torch.minimum(first[:, None] + torch.arange(size, device=features.device), now[:, None])
         complete = features[: len(features) // size * size].unflatten(0, (-1, size))
-        memories = self._memories(complete[None])[0]
+        memories = self._memories(complete[None], first=features[:1])[0]
         return self.mixed(features[read], memories[now // size])
 
-    def _memories(self, films: Tensor) -> Tensor:
-        """Return the states [B, snippets + 1, dim] before and after each snippet of films [B, snippets, size, dim]."""
-        states = [films.new_zeros(len(films), films.shape[-1])]
+    def _memories(self, films: Tensor, *, first: Tensor) -> Tensor:
+        """Return the states [B, snippets + 1, dim] before and after each snippet of films.
+
+        Args:
+            films: [B, snippets, size, dim].
+            first: [B, dim] frames, which are there where a film is shorter than a snippet too.
+        """
+        states = [self.settled(first)]
         for snippet in films.unbind(1):
             states.append(self.remember(snippet, states[-1]))
         return torch.stack(states, dim=1)
+
+    def settled(self, first: Tensor) -> Tensor:
+        """Return the state [B, dim] before the first frame [B, dim] of an episode."""
+        still = first[:, None].expand(-1, self.config.snippet, -1)
+        memory = torch.zeros_like(first)
+        for _ in range(SETTLING):
+            memory = self.remember(still, memory)
+        return memory
 
     def remember(self, snippet: Tensor, memory: Tensor) -> Tensor:
         """Return the state [B, dim] after a snippet [B, size, dim]."""

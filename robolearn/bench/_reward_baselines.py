@@ -57,14 +57,14 @@ class Setup:
     batch_size: int
 
 
-# 0.9 and 0.5 million weights, our `sarm` has 0.5; as many frames a step: 6 x 128 of ours, 13 x 64 and 16 x 48 of these.
+# 0.9 and 0.4 million weights, our `sarm` has 0.5; as many frames a step: 6 x 128 of ours, 13 x 64 and 16 x 48 of these.
 # LeRobot's network takes a token for each stream of a frame, twice, so that a step of it costs many times ours. Its gap
 # is 1 s of tasks that take minutes; ours take about 6 s, and 3 frames are 0.15 s.
 _SARM = {"hidden_dim": 128, "num_layers": 2, "num_heads": 4, "frame_gap": 3}
 THEIRS = {
-    "lerobot_sarm": Setup("_lerobot_sarm", _SARM, 3e-4, 1e-3, 10.0, 64),
-    "lerobot_sarm_mended": Setup("_mended_sarm", _SARM, 3e-4, 1e-3, 10.0, 64),
-    "rewind": Setup("_rewind", {"hidden_dim": 128, "num_layers": 2, "num_heads": 4}, 3e-4, 1e-4, 1.0, 48),
+    "lerobot_sarm": Setup("_lerobot_sarm", _SARM, 1e-3, 1e-3, 10.0, 64),
+    "lerobot_sarm_mended": Setup("_mended_sarm", _SARM, 1e-3, 1e-3, 10.0, 64),
+    "rewind": Setup("_rewind", {"hidden_dim": 128, "num_layers": 2, "num_heads": 4}, 1e-3, 1e-4, 1.0, 48),
 }
 
 

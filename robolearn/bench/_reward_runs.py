@@ -27,9 +27,13 @@ CONTROLLED = 40  # successes on which controls are played
 OBSERVED = (STATE, SCENE)
 # how wrong instructions are said that no training saw
 WRONG = ("water the plants", "open the window a little", "hand me the screwdriver", "clean the table with the sponge")
+# frames of a step: 128 x 6, 48 x 48, 96 x 8, 38 x 20 and 96 x 8
 TRAINED = {
     "sarm": ("reward=sarm",),
     "recurrent": ("reward=recurrent", "train.batch_size=48"),
+    "pairwise": ("reward=pairwise", "train.batch_size=96"),
+    "value": ("reward=value", "train.batch_size=38"),
+    "preference": ("reward=preference", "train.batch_size=96"),
 }
 GIVEN = ("clock", "oracle")
 

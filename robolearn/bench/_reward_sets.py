@@ -12,7 +12,7 @@ TASKS = ("pick_place", "stack", "drawer_place")
 TRAIN_EPISODES, TEST_EPISODES = 600, 120  # about
 HELD_OUT = ("slip", "wrong_sequence")  # failures that no training sees
 VARIED = ("expert=varied", "linger=15", "env.num_envs=8")
-TEST_SEED = 500_000_000
+TEST_SEED = 700_000_000  # the sets before these were looked at while estimators were chosen
 
 
 class Part(NamedTuple):

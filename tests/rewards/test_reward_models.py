@@ -108,6 +108,18 @@ def test_a_still_picture_makes_no_progress_in_a_window():
     torch.testing.assert_close(progress, progress[:1].expand(50))
 
 
+def test_a_recurrent_state_settles_before_the_first_frame():
+    """What it remembers of a still picture hardly changes any more; without that it would fill for many frames."""
+    model = make_model("recurrent").eval()
+    first = torch.randn(model.config.hidden_dim, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        begin = model.settled(first[None])[0]
+        state = model.start()
+        for _ in range(20 * model.config.snippet):
+            state, _ = model.step(state, first)
+    assert (state.memory - begin).norm() < 0.15 * state.memory.norm()
+
+
 def test_lerobots_face_gives_the_progress_of_the_last_frame():
     model = make_model("sarm")
     batch = train_a_little(model, steps=0)
