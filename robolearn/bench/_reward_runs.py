@@ -157,23 +157,29 @@ def make(one: Run, sets: Sets) -> tuple[Estimate, float]:
     return trained(one, sets)
 
 
-def trained(one: Run, sets: Sets) -> tuple[Estimate, float]:
-    """Train one of our models by `robolearn train-reward`, or go on training it."""
+def fitted(one: Run, data: EpisodeDataset) -> Path:
+    """Train one of our models on `data` by `robolearn train-reward`, or go on training it; return its folder."""
     from robolearn.commands.train_reward import train_reward
-    from robolearn.rewards.serving import load_estimator
 
     config = _options(("train.device=cpu", "train.tensorboard=false", *TRAINED[one.estimator]))
     train_reward(
         config.reward,
         config.train,
         config.augment,
-        data=sets.train,
+        data=data,
         observations=list(OBSERVED),
         validation=config.validation,
         seed=one.seed,
         out=one.folder / "training",
     )
-    estimator = load_estimator(one.folder / "training" / "model")
+    return one.folder / "training" / "model"
+
+
+def trained(one: Run, sets: Sets) -> tuple[Estimate, float]:
+    """One of our models, and the probability from which it calls a task done."""
+    from robolearn.rewards.serving import load_estimator
+
+    estimator = load_estimator(fitted(one, sets.train))
 
     def estimate(frames: Mapping[str, NDArray[Any]], instruction: str) -> Read:
         reading = estimator.episode(frames, instruction)

@@ -199,11 +199,11 @@ class BenchConfig:
 
     name: str = option("benchmark; `robolearn bench --list` names them")
     out: str | None = option("result file; null means benchmarks/results/<name>.json here")
-    tasks: list[str] | None = option("of `policies` and `rl`: do the runs of these tasks only; null means all")
-    seeds: list[int] | None = option("of `policies` and `rl`: do the runs of these seeds only")
+    tasks: list[str] | None = option("of benchmarks with many runs: do those of these tasks only; null means all")
+    seeds: list[int] | None = option("of the same: do those of these seeds only")
     policies: list[str] | None = option("of `policies`: do these trainings only")
     only: list[str] | None = option("of `rl`: do these problems only, e.g. [P1]")
-    algorithms: list[str] | None = option("of `rl`: do these algorithms only")
+    algorithms: list[str] | None = option("of `rl`, `rewards`, `rabc`: do these rows of their tables only")
     steps: int | None = option("of `rl`: control steps of a run, instead of the problem's", low=1)
 
 

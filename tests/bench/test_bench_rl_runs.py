@@ -2,9 +2,9 @@
 
 import pytest
 
+from robolearn.bench import _rl_judge, guided
 from robolearn.bench import _rl_problems as problems
 from robolearn.bench import _rl_runs as runs
-from robolearn.bench import guided
 from robolearn.bench._rl_problems import Base, Problem, Run
 
 SMALL = Base(2, 0.1, words=("policy=flow", "policy.hidden_dim=16", "train.steps=4", "train.batch_size=8"))
@@ -25,6 +25,7 @@ def small(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(runs, "EPISODES", 2)
     monkeypatch.setattr(problems, "EPISODES", 2)
+    monkeypatch.setattr(_rl_judge, "EPISODES", 2)
     problem = Problem("a test", {"lift": SMALL}, 400, 200, {"ours": ("algo=residual", *TINY)})
     monkeypatch.setattr(problems, "PROBLEMS", {"P9": problem})
 
