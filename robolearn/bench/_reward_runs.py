@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from functools import cache
 from pathlib import Path
@@ -13,6 +13,7 @@ import numpy as np
 from robolearn.bench._pool import RECORDS, kept
 from robolearn.bench._reward_baselines import SCENE, STATE, THEIRS, train_baseline
 from robolearn.bench._reward_judge import Estimate, Read, judge, judge_controls
+from robolearn.bench._reward_pictures import examples
 from robolearn.bench._reward_sets import OUT, TEST_EPISODES, TRAIN_EPISODES, test_sets, train_set
 from robolearn.bench._verbs import told_to
 from robolearn.commands.reward_data import LabelledEpisode, labelled_episodes, labels_of, read_schema, shares_of
@@ -136,13 +137,25 @@ def finish(one: Run) -> tuple[Run, dict[str, Any]]:
         }
         films = [episode for episode in sets.tests["in_distribution"] if episode.success][:CONTROLLED]
         figures["controls"] = judge_controls(estimate, films, wrong=WRONG, seed=one.seed)
-    rounded = {
-        name: {key: [None if not np.isfinite(x) else round(x, 5) for x in values] for key, values in one_set.items()}
-        for name, one_set in figures.items()
-    }
-    result = {"settings": one.settings, "commit": commit(), "done_at": done_at, "figures": rounded}
+        looked_at = sets.tests if one.seed == 0 and one.estimator not in GIVEN else {}
+        shown = {name: examples(estimate, episodes) for name, episodes in looked_at.items()}
+    packed = {name: {key: pack(values) for key, values in one_set.items()} for name, one_set in figures.items()}
+    result = {"settings": one.settings, "commit": commit(), "done_at": done_at, "figures": packed}
+    if shown:
+        result["examples"] = shown
     save_result(one.record, result)
     return one, result
+
+
+def pack(values: Sequence[float]) -> str:
+    """Return a figure of every episode as text, with a blank between two: a record has thousands, and is committed."""
+    return " ".join(f"{value:.5g}" for value in values)
+
+
+def unpack(text: str) -> NDArray[np.float64]:
+    """Return what `pack` was given, NaN for what was not finite."""
+    values = np.array(text.split(), float)
+    return np.where(np.isfinite(values), values, np.nan)
 
 
 def make(one: Run, sets: Sets) -> tuple[Estimate, float]:

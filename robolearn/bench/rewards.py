@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,7 +11,8 @@ from numpy.typing import NDArray
 
 from robolearn.bench._pool import finish_all, kept, narrow
 from robolearn.bench._reward_baselines import THEIRS
-from robolearn.bench._reward_runs import GIVEN, TRAINED, Run, finish
+from robolearn.bench._reward_pictures import draw
+from robolearn.bench._reward_runs import GIVEN, TRAINED, Run, finish, unpack
 from robolearn.bench._reward_sets import TASKS, gather_all
 from robolearn.eval.results import Measure, Result, provenance
 from robolearn.rewards.metrics import auroc
@@ -20,6 +22,7 @@ SEEDS = (0, 1, 2)
 SETS = ("in_distribution", "held_out")
 ESTIMATORS = (*TRAINED, *THEIRS, *GIVEN)
 DRAWS = 500  # of the bootstrap
+PLOTS = Path("docs/images")
 Episodes = Mapping[str, NDArray[np.float64]]  # of one run and set: figures by name, one for each episode
 Statistic = Callable[[Episodes], float]
 
@@ -105,10 +108,12 @@ def run(
     for task in dict.fromkeys(one.task for one in chosen if kept(one) is None):
         progress(f"{task}: {gather_all(task)} episodes")
     for i, (one, judged) in enumerate(finish_all(chosen, finish)):
-        told = {name: np.nanmean(_floats(judged["figures"][name]["progress_error"])) for name in SETS}
+        told = {name: np.nanmean(unpack(judged["figures"][name]["progress_error"])) for name in SETS}
         text = ", ".join(f"{name} {value:.3f}" for name, value in told.items())
         progress(f"{i + 1}/{len(chosen)}: {one.task}, {one.estimator}, seed {one.seed}: error of progress {text}")
     results = {one: result for one in _all_runs() if (result := kept(one)) is not None}
+    if PLOTS.is_dir():
+        draw(PLOTS, results)
     return [*_measures(results), Measure("finished_runs", len(results), "1", len(_all_runs()))]
 
 
@@ -179,7 +184,7 @@ def _pooled(
 ) -> tuple[float, float, float]:
     """Mean over runs, and the interval of a bootstrap of the episodes of each."""
     runs = [
-        {key: _floats(values) for key, values in result["figures"][name].items()}
+        {key: unpack(values) for key, values in result["figures"][name].items()}
         for one, result in results.items()
         if one.estimator == estimator
     ]
@@ -204,7 +209,3 @@ def _redrawn(episodes: Episodes, rng: np.random.Generator) -> Episodes:
     """As many episodes, drawn with replacement; a figure of fewer ones is drawn from those."""
     places = {n: rng.integers(n, size=n) for n in {len(values) for values in episodes.values()}}
     return {key: values[places[len(values)]] for key, values in episodes.items()}
-
-
-def _floats(values: Iterable[float | None]) -> NDArray[np.float64]:
-    return np.array([np.nan if value is None else value for value in values], float)

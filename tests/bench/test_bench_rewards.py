@@ -5,7 +5,7 @@ import pytest
 
 from robolearn.bench import rewards
 from robolearn.bench._reward_judge import Read, judge, judge_controls
-from robolearn.bench._reward_runs import Run
+from robolearn.bench._reward_runs import Run, pack, unpack
 from robolearn.bench._reward_sets import HELD_OUT, parts
 from robolearn.commands.reward_data import LabelledEpisode
 from robolearn.errors import UserError
@@ -82,7 +82,13 @@ def test_a_clock_has_successes_in_order_and_calls_failures_done():
 def result_of(estimate):
     figures = {name: judge(estimate, EPISODES, num_stages=2, done_at=0.5) for name in rewards.SETS}
     films = [one for one in EPISODES if one.success]
-    return {"figures": figures | {"controls": judge_controls(estimate, films, wrong=("fly",), seed=0)}}
+    figures["controls"] = judge_controls(estimate, films, wrong=("fly",), seed=0)
+    return {"figures": {name: {key: pack(v) for key, v in one.items()} for name, one in figures.items()}}
+
+
+def test_figures_are_kept_to_five_digits():
+    kept = unpack(pack([0.123456, 1.0, float("nan"), float("inf"), 0.0]))
+    np.testing.assert_allclose(kept, [0.12346, 1.0, np.nan, np.nan, 0.0])
 
 
 def test_the_table_has_a_row_for_each_estimator_that_is_finished():
