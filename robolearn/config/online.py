@@ -91,8 +91,12 @@ class ResidualConfig(ActorCriticConfig):
     residual_penalty_steps: int = option("control steps over which that weight falls", low=1)
     normalise_q: bool = option("whether the actor's loss is in units of the mean |Q|")
     target_noise: float = option("deviation of the noise on the target's action, normalised units", low=0)
+    actor_noise: float = option("deviation of the noise on the action that the actor's loss values", low=0)
     actor_every: int = option("critic updates per actor update", low=1)
     exploration_noise: float = option("deviation of the noise on actions, normalised units", low=0)
+    noise_spread: float = option(
+        "the first world has this times less of that noise, the last one this times more; 1: all the same", low=1
+    )
     progressive_steps: int = option(
         "control steps over which the share of steps that use the residual rises from 0 to 1; 0 uses it always", low=0
     )

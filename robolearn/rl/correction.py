@@ -71,10 +71,20 @@ class ResidualCorrection:
 
 
 class Exploration:
-    """A residual that explores: Gaussian noise on the action, and at first often no residual at all."""
+    """A residual that explores: Gaussian noise on the action, and at first often no residual at all.
+
+    Worlds may have different noises: some find what none does who stays near, others show what precision is worth (mixed
+    exploration; Li et al., "Parallel Q-Learning", 2023; here in geometric steps).
+    """
 
     def __init__(
-        self, correction: ResidualCorrection, rng: np.random.Generator, *, share: Callable[[], float], noise: float
+        self,
+        correction: ResidualCorrection,
+        rng: np.random.Generator,
+        *,
+        share: Callable[[], float],
+        noise: float,
+        spread: float = 1.0,
     ) -> None:
         """Explore.
 
@@ -83,19 +93,25 @@ class Exploration:
             rng: of the noise.
             share: gives the share of the steps that use the residual at the moment, the others the base's own action.
             noise: its deviation, in normalised units.
+            spread: deviations go from noise / spread in the first world to noise * spread in the last one.
         """
-        self.correction, self.rng, self.share, self.noise = correction, rng, share, noise
+        self.correction, self.rng, self.share, self.noise, self.spread = correction, rng, share, noise, spread
 
     def __call__(self, observation: Frames, base_action: NDArray[np.float32]) -> NDArray[np.float32]:
         """clip(a_base + s residual + noise), in physical units."""
         units = self.correction.units
         action = units.action(self.correction(observation, base_action))
-        noise = self.rng.standard_normal(action.shape, np.float32) * np.float32(self.noise)
+        noise = self.rng.standard_normal(action.shape, np.float32) * self._deviations(len(action))
         action = units.physical(np.clip(action + noise, -1, 1))
         if (share := self.share()) < 1.0:
             alone = self.rng.random((len(action), 1)) >= share
             action = np.where(alone, base_action, action)
         return action
+
+    def _deviations(self, worlds: int) -> NDArray[np.float32]:
+        """Return the deviations [worlds, 1]; a single world has the middle one."""
+        places = np.linspace(-1, 1, worlds) if worlds > 1 else np.zeros(1)
+        return (self.noise * self.spread**places).astype(np.float32)[:, None]
 
 
 def save_residual(folder: Path, actor: ResidualActor) -> None:

@@ -1,8 +1,9 @@
 """Residual off-policy RL on a frozen chunk policy (Ankile et al., "Residual Off-Policy RL", 2025).
 
 Each control step executes a = clip(a_base + s tanh(mu(o, a_base)) + noise, -1, 1) in normalised units. The
-critics see (o, a) only. Three things keep an untrained critic from being exploited: critics that learn
-alone first, an actor loss in units of the mean |Q|, and a penalty on the residual that decays.
+critics see (o, a) only. Four things keep a critic from being exploited: critics that learn alone first, an actor loss
+in units of the mean |Q|, a penalty on the residual that decays, and noise on the action that is valued, in the target
+and in the actor's loss, so that no narrow peak of Q is worth climbing (SAC and RLPD do so by their entropy).
 """
 
 from __future__ import annotations
@@ -57,7 +58,8 @@ class Residual:
         correction = ResidualCorrection(self.actor, self.units)
         if rng is None:
             return Acting(self.policy, correction)
-        return Acting(self.policy, Exploration(correction, rng, share=self._share, noise=self.config.exploration_noise))
+        noise = {"noise": self.config.exploration_noise, "spread": self.config.noise_spread}
+        return Acting(self.policy, Exploration(correction, rng, share=self._share, **noise))
 
     def _share(self) -> float:
         """Share of the steps in which exploration uses the residual (Yuan et al., "Policy Decorator", 2024)."""
@@ -71,15 +73,15 @@ class Residual:
             seen = self.actor_target.observer(batch.after)
             base = batch.after[BASE]
             action = self.actor_target.combine(base, self.actor_target(seen, base))
-            noise = torch.randn(action.shape, generator=self.generator) * self.config.target_noise
-            value = least_of_two(self.critic_target, seen, (action + noise).clamp(-1, 1), self.generator)
+            action = self._noisy(action, self.config.target_noise)
+            value = least_of_two(self.critic_target, seen, action, self.generator)
             target = batch.reward + batch.discount * batch.bounded(value)
         seen = self.actor.observer(batch.frames)
         q = self.critic(torch.cat((seen, batch.action[:, 0]), dim=-1))[..., 0]
         return functional.mse_loss(q, target.expand_as(q))
 
     def actor_loss(self, batch: Batch, *, penalty: float) -> tuple[Tensor, Tensor]:
-        """-mean(Q) / mean |Q| + W mean ||residual||^2; also the residual.
+        """-mean(Q) / mean |Q| + W mean ||residual||^2, Q at the combined action with noise; also the residual.
 
         |Q| is what it would be without shaping: what values lose by that says nothing about their size.
         """
@@ -87,10 +89,14 @@ class Residual:
             seen = self.actor.observer(batch.frames)
         base = batch.frames[BASE]
         residual = self.actor(seen, base)
-        q = self.critic(seen, self.actor.combine(base, residual))
+        q = self.critic(seen, self._noisy(self.actor.combine(base, residual), self.config.actor_noise))
         whole = q.detach().mean(dim=0)[:, 0] + batch.offset
         scale = whole.abs().mean().clamp_min(1e-3) if self.config.normalise_q else 1.0
         return -q.mean() / scale + penalty * residual.square().sum(dim=-1).mean(), residual
+
+    def _noisy(self, action: Tensor, deviation: float) -> Tensor:
+        noise = torch.randn(action.shape, generator=self.generator) * deviation
+        return (action + noise).clamp(-1, 1)
 
     def update(self, experience: Experience) -> dict[str, Tensor]:
         """One step of the critics and, every `actor_every` of them, of the actor; the targets follow."""

@@ -85,10 +85,10 @@ def test_a_correction_works_in_physical_units():
 # ---------------------------------------------------------------- exploring
 
 
-def explore(*, share, noise, seed=0, actor=None):
+def explore(*, share, noise, seed=0, actor=None, spread=1.0):
     frame, base = make_frame()
     correction = ResidualCorrection(make_actor() if actor is None else actor, UNITS)
-    exploring = Exploration(correction, np.random.default_rng(seed), share=lambda: share, noise=noise)
+    exploring = Exploration(correction, np.random.default_rng(seed), share=lambda: share, noise=noise, spread=spread)
     return exploring(frame, base), correction(frame, base), base
 
 
@@ -104,6 +104,21 @@ def test_noise_explores_within_the_bounds():
 def test_the_noise_has_the_deviation_that_was_asked_for():
     action, corrected, _ = explore(share=1.0, noise=0.01)
     assert np.std(action - corrected) / BOUND == pytest.approx(0.01, rel=0.1)
+
+
+def test_worlds_explore_from_near_to_far():
+    action, corrected, _ = explore(share=1.0, noise=0.01, spread=4.0)
+    parts = np.array_split((action - corrected) / BOUND, 10)
+    deviations = [np.std(part) for part in parts]
+    assert deviations == sorted(deviations)
+    assert deviations[0] == pytest.approx(0.01 / 4 * 4 ** (1 / 10), rel=0.25)
+    assert deviations[-1] == pytest.approx(0.01 * 4 / 4 ** (1 / 10), rel=0.25)
+
+
+def test_a_single_world_has_the_noise_that_was_asked_for():
+    rng = np.random.default_rng(0)
+    exploring = Exploration(ResidualCorrection(make_actor(), UNITS), rng, share=lambda: 1.0, noise=0.3, spread=4.0)
+    assert exploring._deviations(1) == pytest.approx(0.3)
 
 
 def test_the_noise_is_of_its_generator():

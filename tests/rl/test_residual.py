@@ -138,7 +138,7 @@ def descend(learner, batch, *, steps, penalty):
 
 @pytest.mark.parametrize("normalised", [True, False])
 def test_the_scale_of_q_changes_nothing_for_the_actor_where_it_is_normalised(normalised):
-    learner, batch = make_learner(normalise_q=normalised), make_batch()
+    learner, batch = make_learner(normalise_q=normalised, actor_noise=0.0), make_batch()
     shake(learner.actor.net)
     before = actor_gradient(learner, batch)
     with torch.no_grad():
@@ -146,6 +146,21 @@ def test_the_scale_of_q_changes_nothing_for_the_actor_where_it_is_normalised(nor
         learner.critic.biases[-1] *= 10
     assert before.norm() > 1e-4
     torch.testing.assert_close(actor_gradient(learner, batch), before * (1 if normalised else 10), rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("deviation", [0.0, 0.2])
+def test_the_actor_s_loss_values_the_combined_action_with_noise(deviation):
+    learner, batch, seen = make_learner(actor_noise=deviation), make_batch(), []
+    shake(learner.actor.net)
+    learner.critic.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[1]))
+    for _ in range(50):
+        _, residual = learner.actor_loss(batch, penalty=0.0)
+    combined = learner.actor.combine(batch.frames[BASE], residual)
+    actions = torch.stack(seen)
+    assert actions.abs().max() <= 1.0
+    noise = (actions - combined)[:, (combined.abs() < 0.3).all(-1)]
+    assert noise.std().item() == pytest.approx(deviation, rel=0.1, abs=1e-6)
+    assert noise.mean().abs() < 0.05
 
 
 def test_without_a_value_to_gain_the_penalty_brings_the_residual_back():
