@@ -73,8 +73,8 @@ class ResidualCorrection:
 class Exploration:
     """A residual that explores: Gaussian noise on the action, and at first often no residual at all.
 
-    Worlds may have different noises: some find what none does who stays near, others show what precision is worth (mixed
-    exploration; Li et al., "Parallel Q-Learning", 2023; here in geometric steps).
+    Worlds may have different noises: some find what none does who stays near, others show what precision is worth
+    (mixed exploration; Li et al., "Parallel Q-Learning", 2023; here in geometric steps).
     """
 
     def __init__(
