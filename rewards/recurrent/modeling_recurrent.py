@@ -2,8 +2,9 @@
 
 The idea of R2VLM, with a small network: memory and time per frame do not grow with the episode. Within a snippet the
 frames so far are read on top of the last complete one. Before the first frame the state settles on it, as if the
-picture had stood still for a while: otherwise it would go on filling, and progress moving, where nothing moves. It can also say which kind of failure an episode looks like, as
-AHA does (Duan et al. 2024), but by a small head on the same state.
+picture had stood still for a while: otherwise it would go on filling, and progress moving, where nothing moves. It can
+also say which kind of failure an episode looks like, as AHA does (Duan et al. 2024), but by a small head on the same
+state.
 """
 
 from __future__ import annotations
