@@ -79,6 +79,18 @@ SIZES = (
 )
 # published: an update of the actor for each step and four of ten critics; of these `SIZES` leaves half an update each
 RESFIT = ("algo=resfit", "algo.actor_every=1")
+# where the base gets stuck beyond what half an action mends (box_close stays at 0.87); on pick_place so little penalty
+# loses what the base could do
+FREE = (
+    "algo=residual",
+    "algo.residual_scale.default=1.0",
+    "algo.residual_penalty_start=1.2",
+    "algo.residual_penalty_end=0.02",
+    "algo.residual_penalty_steps=40000",
+    "algo.target_noise=0.15",
+    "algo.actor_noise=0.15",
+    "algo.noise_spread=2.0",
+)
 # Stable-Baselines3's arguments; batches and updates per control step as `SIZES` has them
 SAC_HER = {
     "learning_rate": 1e-3,
@@ -98,7 +110,7 @@ PROBLEMS: dict[str, Problem] = {
         every=10_000,
         common=SIZES,
         algorithms={
-            "residual": ("algo=residual",),
+            "residual": FREE,
             "rlpd": ("algo=rlpd",),
             "resfit": RESFIT,
             "policy_decorator": ("algo=policy_decorator",),

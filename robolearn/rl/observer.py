@@ -1,4 +1,7 @@
-"""What actors and critics of online RL see of a frame: its vector, and features of its pictures.
+"""What actors and critics of online RL see of a frame: its vector, its pictures, where things are.
+
+Where the vector holds poses of several bodies, their positions from each other are features too: a critic of a precise
+task would have to learn from little data that a hand is a centimetre beside a cube, wherever on the table they are.
 
 Convolutions and random shifts as in Yarats et al., "Mastering Visual Continuous Control: Improved Data-Augmented
 Reinforcement Learning", 2021 (DrQ-v2): pictures are moved by a few pixels whenever a batch is learned from, which keeps
@@ -13,6 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from robolearn.networks.relations import Relations
 from robolearn.protocols import Observation
 from robolearn.rl.units import VECTOR, Frames, Units
 
@@ -32,7 +36,9 @@ class Observer(nn.Module):
         super().__init__()
         self.keys = tuple(units.pictures)
         self.networks = nn.ModuleList(_network(units.pictures[key], picture_dim) for key in self.keys)
+        self.relations = _relations(units) if len(units.poses) > 1 else None
         self.dim = units.obs_dim + picture_dim * len(self.keys)
+        self.dim += 0 if self.relations is None else self.relations.width
 
     def forward(self, frames: Mapping[str, Tensor]) -> Tensor:
         """Return [B, dim] from the vector [B, obs_dim] and pictures, uint8 [B, height, width, colours]."""
@@ -40,6 +46,8 @@ class Observer(nn.Module):
         for key, network in zip(self.keys, self.networks, strict=True):
             # the colours' axis stays last in memory, which convolutions prefer
             parts.append(network(frames[key].movedim(-1, 1).float() / 127.5 - 1))
+        if self.relations is not None:
+            parts.append(self.relations(frames))
         return torch.cat(parts, dim=-1) if len(parts) > 1 else parts[0]
 
 
@@ -65,6 +73,13 @@ def shifted(pictures: Tensor, generator: torch.Generator) -> Tensor:
 def _moves(batch: int, side: int, generator: torch.Generator) -> Tensor:
     most = round(SHIFT * side)
     return torch.randint(-most, most + 1, (batch, 1), generator=generator)
+
+
+def _relations(units: Units) -> Relations:
+    relations = Relations({VECTOR: units.poses}, {VECTOR: units.obs_dim})
+    offset, scale = units.of_vector()
+    relations.set_units(VECTOR, offset=offset, scale=scale)
+    return relations
 
 
 def _network(shape: tuple[int, ...], dim: int) -> nn.Sequential:

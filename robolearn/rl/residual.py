@@ -1,9 +1,10 @@
 """Residual off-policy RL on a frozen chunk policy (Ankile et al., "Residual Off-Policy RL", 2025).
 
 Each control step executes a = clip(a_base + s tanh(mu(o, a_base)) + noise, -1, 1) in normalised units. The
-critics see (o, a) only. Four things keep a critic from being exploited: critics that learn alone first, an actor loss
-in units of the mean |Q|, a penalty on the residual that decays, and noise on the action that is valued, in the target
-and in the actor's loss, so that no narrow peak of Q is worth climbing (SAC and RLPD do so by their entropy).
+critics see (o, a) only. Three things keep an untrained critic from being exploited: critics that learn alone first, an
+actor loss in units of the mean |Q|, and a penalty on the residual that decays. Where it is to decay far, noise on the
+action that is valued, in the target and in the actor's loss, makes no narrow peak of Q worth climbing (SAC and RLPD do
+so by their entropy).
 """
 
 from __future__ import annotations

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from robolearn.networks.relations import pose_slots
 from robolearn.normalize import Normalizer
 from robolearn.schema import Schema
 
@@ -22,6 +23,7 @@ class Units:
         vectors: observation channels that are vectors, in the order of their components in `VECTOR`.
         pictures: shape [height, width, colours] of the other ones, which are kept as they are.
         obs_dim: width of `VECTOR`.
+        poses: where poses begin in `VECTOR`.
         action_names: components of an action.
     """
 
@@ -31,8 +33,21 @@ class Units:
         self.normalizer = normalizer
         self.vectors = tuple(key for key in keys if key in normalizer.transforms)
         self.pictures = {key: schema[key].shape for key in keys if key not in normalizer.transforms}
-        self.obs_dim = sum(schema[key].shape[0] for key in self.vectors)
+        widths = [schema[key].shape[0] for key in self.vectors]
+        self.obs_dim = sum(widths)
+        slots = pose_slots(schema)
+        begins = np.cumsum([0, *widths])[:-1].tolist()
+        self.poses = tuple(
+            begin + place for key, begin in zip(self.vectors, begins, strict=True) for place in slots.get(key, ())
+        )
         self.action_names = schema.action.names
+
+    def of_vector(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Offset and scale [obs_dim] of `VECTOR`, whose components are (physical - offset) / scale."""
+        transforms = [self.normalizer[key] for key in self.vectors]
+        offset = np.concatenate([np.zeros(0), *(one.offset for one in transforms)])
+        scale = np.concatenate([np.ones(0), *(one.scale for one in transforms)])
+        return offset.astype(np.float32), scale.astype(np.float32)
 
     def frame(self, frame: Frames) -> dict[str, NDArray[Any]]:
         """{VECTOR: [n, obs_dim], picture: uint8 [n, height, width, colours]} of channels [n, ...]."""

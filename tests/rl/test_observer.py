@@ -7,14 +7,19 @@ import torch
 from picture_toy import CAMERA, SIDE
 from rl_toy import Point, make_config, make_units
 
+from robolearn.networks.relations import Relations, pose_slots
 from robolearn.normalize import Normalizer
+from robolearn.proprioception import POSE_NAMES, pose_vector, poses_feature
 from robolearn.rl.experience import Batch
 from robolearn.rl.interaction import BASE
-from robolearn.rl.observer import Observer, shifted
+from robolearn.rl.observer import Observer, shifted, tensors
 from robolearn.rl.residual import Residual
 from robolearn.rl.units import VECTOR, Units
+from robolearn.rotations import quat_from_vector
+from robolearn.schema import Feature, Schema
 
 UNITS = picture_toy.make_units()
+STATE, SCENE = "observation.state", "observation.environment_state"
 
 
 def make_observer():
@@ -133,3 +138,49 @@ def test_the_target_s_eyes_follow_also_while_the_critics_learn_alone(warmup):
     for old, new, followed in zip(before, now, target, strict=True):
         assert (new != old).any()
         torch.testing.assert_close(followed, (old + new) / 2)
+
+
+# ---------------------------------------------------------------- poses
+
+
+def pose_units():
+    names = (*(f"tool_{name}" for name in POSE_NAMES),)
+    tool = Feature("float32", (9,), names, ("m",) * 9, "observation")
+    push = Feature("float32", (1,), ("push",), ("m",), "action", (-1.0,), (1.0,))
+    schema = Schema({STATE: tool, SCENE: poses_feature(("cube", "bin")), "action": push}, fps=20)
+    rng = np.random.default_rng(0)
+    widths = {STATE: 9, SCENE: schema[SCENE].shape[0]}
+    found = {key: (rng.normal(size=n) * 0.1, rng.uniform(0.5, 2.0, n)) for key, n in widths.items()}
+    statistics = {key: {"mean": mean, "std": std} for key, (mean, std) in found.items()}
+    return schema, Units(Normalizer(schema, statistics), schema)
+
+
+def scene(schema, *, shift):
+    """Three bodies, turned differently, all of them moved by `shift`."""
+    rng = np.random.default_rng(1)
+    vectors = pose_vector(rng.normal(size=(3, 3)) * 0.05 + shift, quat_from_vector(rng.normal(size=(3, 3))))
+    return {
+        STATE: vectors[:1].astype(np.float32),
+        SCENE: vectors[1:].reshape(1, -1).astype(np.float32),
+    }
+
+
+def test_where_bodies_are_from_each_other_is_seen_wherever_they_are():
+    schema, units = pose_units()
+    observer = Observer(units)
+    assert units.poses == (0, 9, 18)
+    assert observer.dim == units.obs_dim + 2 * 3 * 3 * 2
+    here, there = (observer(tensors(units, scene(schema, shift=s)))[0] for s in (0.0, 0.1))
+    assert here.shape == (observer.dim,)
+    assert (here - there)[: units.obs_dim].abs().max() > 0.01
+    torch.testing.assert_close(here[units.obs_dim :], there[units.obs_dim :], atol=1e-4, rtol=0)
+    relations = Relations(pose_slots(schema), {STATE: 9, SCENE: 18})
+    physical = {key: torch.from_numpy(values) for key, values in scene(schema, shift=0.0).items()}
+    torch.testing.assert_close(here[units.obs_dim :], relations(physical)[0], atol=1e-4, rtol=0)
+
+
+def test_a_single_pose_has_no_relation():
+    schema, _ = pose_units()
+    alone = schema.select([STATE, "action"])
+    units = Units(Normalizer(alone, {STATE: {"mean": np.zeros(9), "std": np.ones(9)}}), alone)
+    assert Observer(units).dim == 9
