@@ -31,6 +31,16 @@ def robolearn() -> Callable[..., subprocess.CompletedProcess[str]]:
     return run
 
 
+@pytest.fixture(autouse=True)
+def ordinary() -> Iterator[None]:
+    """Let no test leave the process in a real-time class, in which it would keep all others from the cores."""
+    before = os.sched_getscheduler(0)
+    yield
+    after = os.sched_getscheduler(0)
+    os.sched_setscheduler(0, before, os.sched_param(0))
+    assert after == before, "the test has put the process into a real-time class: patch `use_fifo`"
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
     """Of tests on several cores, let one marked `alone` begin when no other runs, and the others when it has ended."""

@@ -230,7 +230,7 @@ def test_an_arm_is_braked_when_the_control_loop_fails(at_once):
     np.testing.assert_array_equal(bench.arm.sent[-1], bench.arm.sent[-2])
 
 
-def test_the_arm_is_braked_even_if_who_is_told_of_the_failure_fails_too():
+def test_the_arm_is_braked_even_if_who_is_told_of_the_failure_fails_too(at_once):
     class Failing(Unobserved):
         def executed(self, *_, **__):
             raise OSError("no space left")
