@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from robolearn.bench import _lerobot as lerobot
 from robolearn.bench._pool import RECORDS, kept
-from robolearn.bench._verbs import collect, told_to
+from robolearn.bench._verbs import collect, options, told_to
 
 if TYPE_CHECKING:
     from robolearn.data.dataset import EpisodeDataset
@@ -108,12 +107,9 @@ def _words(one: Training) -> tuple[str, ...]:
     return (*budget, "train.device=cpu", "train.threads=1", "train.tensorboard=false", *one.words)
 
 
-@cache
 def _composed(words: tuple[str, ...]) -> dict[str, Any]:
-    """The policy's options by these words and the presets of the moment."""
-    from robolearn.compose import build, compose
-
-    policy: dict[str, Any] = asdict(build("train", compose("train", ["dataset=none", *words])).policy)
+    """The policy's options by these words."""
+    policy: dict[str, Any] = asdict(options("train", ("dataset=none", *words)).policy)
     return policy
 
 

@@ -12,24 +12,23 @@ import numpy as np
 from robolearn.bench._pool import RECORDS, kept
 from robolearn.bench._reward_runs import Run as RewardRun
 from robolearn.bench._reward_runs import fitted
-from robolearn.bench._reward_sets import TRAIN_EPISODES, train_set
+from robolearn.bench._reward_sets import ALL, TRAIN_EPISODES, Part, merged, train_set
 from robolearn.bench._rl_problems import EPISODES, FLOW
 from robolearn.bench._rl_runs import TRAINING, judge
-from robolearn.bench._verbs import collect, told_to, train
+from robolearn.bench._verbs import options, told_to, train
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from robolearn.config import TrainConfig
     from robolearn.data.dataset import EpisodeDataset
 
 OUT = Path("outputs/bench/rabc")
 TASKS = ("pick_place", "stack", "drawer_place")
 DEMONSTRATIONS = 50  # of each half
 FIRST_SEED = 500_000_000  # of demonstrations: reward models learn from episodes of smaller ones
-GOOD = ("expert=scripted", "expert.noise=0.2")
-BAD = ("expert=varied", "expert.noise=0.2")
-ALL, CLEAN = "all", "clean"
+GOOD = ("expert=scripted", "expert.noise=0.2", "env.num_envs=8")
+BAD = ("expert=varied", "expert.noise=0.2", "env.num_envs=8")
+CLEAN = "clean"
 HALVES = (CLEAN, "corrupted")
 MODEL, TRUTH = "sarm", "truth"  # who says how far a frame is
 
@@ -47,18 +46,6 @@ class Row(NamedTuple):
 
 
 ROWS = {"bc": Row(), "rabc": Row(MODEL), "oracle": Row(TRUTH), "clean": Row(data=CLEAN)}
-
-
-class Part(NamedTuple):
-    """Demonstrations of one kind.
-
-    Attributes:
-        words: options of `robolearn collect`.
-        episodes: how many.
-    """
-
-    words: tuple[str, ...]
-    episodes: int
 
 
 class Run(NamedTuple):
@@ -81,7 +68,7 @@ class Run(NamedTuple):
     @property
     def settings(self) -> dict[str, Any]:
         """What its result depends on."""
-        config, row = _options(FLOW), ROWS[self.row]
+        config, row = options("train", ("dataset=none", *FLOW)), ROWS[self.row]
         rate, weighting = config.train.learning_rate, [config.train.weighting, config.train.kappa]
         return {
             "words": [*FLOW, f"task={self.task}", f"seed={self.seed}"],
@@ -109,22 +96,13 @@ class Run(NamedTuple):
 
 
 @cache
-def _options(words: tuple[str, ...]) -> TrainConfig:
-    """Options of `robolearn train` by these words and the presets of the moment."""
-    from robolearn.compose import build, compose
-
-    config: TrainConfig = build("train", compose("train", ["dataset=none", *words]))
-    return config
-
-
-@cache
 def parts(task: str) -> dict[str, Part]:
     """Demonstrations of a task by kind: the clean half, then that of all its failures, as many of each as of others."""
     from robolearn.sim.failures import kinds_for
     from robolearn.sim.tasks import make_task
 
     kinds = kinds_for(make_task(task))
-    found = {CLEAN: Part((f"task={task}", *GOOD), DEMONSTRATIONS)}
+    found = {CLEAN: Part((f"task={task}", *GOOD), DEMONSTRATIONS, success_only=True)}
     for i, kind in enumerate(kinds[:DEMONSTRATIONS]):
         count = DEMONSTRATIONS // len(kinds) + (i < DEMONSTRATIONS % len(kinds))
         found[kind] = Part((f"task={task}", *BAD, f"expert.failure={kind}"), count)
@@ -142,22 +120,10 @@ def demonstrations(task: str) -> Path:
         UserError: those that are there were collected with other settings.
     """
     from robolearn.commands.common import claim
-    from robolearn.data.merge import merge
 
-    folder, found = OUT / "data" / task, parts(task)
+    folder = OUT / "data" / task
     claim(folder, _described(task))
-    if (folder / ALL).exists():
-        return folder
-    with told_to(folder / "log.txt"):
-        for i, (name, part) in enumerate(found.items()):
-            collect(
-                (*part.words, "env.num_envs=8"),
-                num_episodes=part.episodes,
-                seed=FIRST_SEED + i * 1_000_000,
-                out=folder / name,
-                success_only=name == CLEAN,
-            )
-        merge([folder / name for name in found], folder / ALL)
+    merged(folder, parts(task), seed=FIRST_SEED)
     return folder
 
 
@@ -240,7 +206,7 @@ def weights_of(path: Path, data: EpisodeDataset) -> dict[str, Any]:
     """Say how the frames of `ALL` are weighed by a progress file: in words, and the mean of each half's frames."""
     from robolearn.commands.sample_weights import load_sample_weights
 
-    config = _options((*FLOW, f"train.weights={path}"))
+    config = options("train", ("dataset=none", *FLOW, f"train.weights={path}"))
     weights = load_sample_weights(config.train, data, horizon=config.policy.horizon)
     assert weights is not None  # as there is a file
     halves = np.split(weights.values, [data.starts[DEMONSTRATIONS]])

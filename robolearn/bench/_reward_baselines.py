@@ -43,7 +43,7 @@ class Setup:
     Attributes:
         module: of this package, which has its `make`.
         network: sizes of its network.
-        learning_rate: the best of 5e-5, 3e-4 and 1e-3 on validation episodes of pick_place.
+        learning_rate: of AdamW; that of our models.
         weight_decay: of AdamW.
         grad_clip: largest norm of the gradient.
         batch_size: clips of a batch.

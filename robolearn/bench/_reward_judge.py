@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -39,6 +39,17 @@ class Read(NamedTuple):
 
 Estimate = Callable[[Mapping[str, NDArray[Any]], str], Read]
 Figures = dict[str, list[float]]
+
+
+def pack(values: Iterable[float]) -> str:
+    """Return values as text, with a blank between two: a record has thousands, and is committed."""
+    return " ".join(f"{value:.5g}" for value in values)
+
+
+def unpack(text: str) -> NDArray[np.float64]:
+    """Return what `pack` was given, NaN for what was not finite."""
+    values = np.array(text.split(), float)
+    return np.where(np.isfinite(values), values, np.nan)
 
 
 def judge(estimate: Estimate, episodes: Sequence[LabelledEpisode], *, num_stages: int, done_at: float) -> Figures:

@@ -6,10 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from robolearn.bench._reward_judge import Estimate
+from robolearn.bench._reward_judge import Estimate, pack, unpack
 from robolearn.bench._reward_sets import HELD_OUT, TASKS
 from robolearn.commands.reward_data import LabelledEpisode
 from robolearn.commands.reward_pictures import by_kind
@@ -27,9 +24,8 @@ Examples = Mapping[str, Mapping[str, Any]]  # by the kind of episode
 def examples(estimate: Estimate, episodes: Sequence[LabelledEpisode]) -> dict[str, dict[str, Any]]:
     """Return what is said of the first episode of each kind: "success", "partial" (no failure was provoked), failures.
 
-    An example has `every` n-th control step only, so that there are at most `POINTS`. It is text, for it takes a
-    quarter of the room that lists do: `true_progress` and `progress` in thousandths, `true_stage` and `stage`, with a
-    blank between two numbers.
+    An example has `every` n-th control step only, so that there are at most `POINTS`, with `true_progress` and
+    `progress` to three digits, packed.
 
     Args:
         estimate: from frames and instruction to what is said of them, causally.
@@ -42,10 +38,8 @@ def examples(estimate: Estimate, episodes: Sequence[LabelledEpisode]) -> dict[st
         every = -(-len(truth.stage) // POINTS)
         kept[kind or "partial"] = {
             "every": every,
-            "true_progress": _packed(1000 * truth.progress[::every]),
-            "progress": _packed(1000 * read.progress[::every]),
-            "true_stage": _packed(truth.stage[::every]),
-            "stage": _packed(read.stage[::every]),
+            "true_progress": pack(truth.progress[::every].round(3)),
+            "progress": pack(read.progress[::every].round(3)),
         }
     return kept
 
@@ -90,9 +84,5 @@ def _chart(kind: str, said: Mapping[str, Mapping[str, Any]]) -> Chart:
 
 
 def _series(label: str, example: Mapping[str, Any], line: str) -> Series:
-    values = [int(number) / 1000 for number in example[line].split()]
+    values = unpack(example[line]).tolist()
     return Series(label, [i * example["every"] for i in range(len(values))], values)
-
-
-def _packed(values: NDArray[Any]) -> str:
-    return " ".join(str(number) for number in np.rint(values).astype(int))

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -12,10 +11,10 @@ import numpy as np
 
 from robolearn.bench._pool import RECORDS, kept
 from robolearn.bench._reward_baselines import SCENE, STATE, THEIRS, train_baseline
-from robolearn.bench._reward_judge import Estimate, Read, judge, judge_controls
+from robolearn.bench._reward_judge import Estimate, Read, judge, judge_controls, pack
 from robolearn.bench._reward_pictures import examples
 from robolearn.bench._reward_sets import OUT, TEST_EPISODES, TRAIN_EPISODES, test_sets, train_set
-from robolearn.bench._verbs import told_to
+from robolearn.bench._verbs import options, told_to
 from robolearn.commands.reward_data import LabelledEpisode, labelled_episodes, labels_of, read_schema, shares_of
 
 if TYPE_CHECKING:
@@ -71,12 +70,9 @@ class Run(NamedTuple):
         }
 
 
-@cache
 def _options(words: tuple[str, ...]) -> TrainRewardConfig:
-    """Options of `robolearn train-reward` by these words and the presets of the moment."""
-    from robolearn.compose import build, compose
-
-    config: TrainRewardConfig = build("train-reward", compose("train-reward", ["dataset=none", *words]))
+    """Options of `robolearn train-reward` by these words."""
+    config: TrainRewardConfig = options("train-reward", ("dataset=none", *words))
     return config
 
 
@@ -145,17 +141,6 @@ def finish(one: Run) -> tuple[Run, dict[str, Any]]:
         result["examples"] = shown
     save_result(one.record, result)
     return one, result
-
-
-def pack(values: Sequence[float]) -> str:
-    """Return a figure of every episode as text, with a blank between two: a record has thousands, and is committed."""
-    return " ".join(f"{value:.5g}" for value in values)
-
-
-def unpack(text: str) -> NDArray[np.float64]:
-    """Return what `pack` was given, NaN for what was not finite."""
-    values = np.array(text.split(), float)
-    return np.where(np.isfinite(values), values, np.nan)
 
 
 def make(one: Run, sets: Sets) -> tuple[Estimate, float]:

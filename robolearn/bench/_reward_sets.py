@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 from robolearn.bench._verbs import collect, told_to
 
 OUT = Path("outputs/bench/rewards")
+ALL = "all"  # folder of joined parts
 TASKS = ("pick_place", "stack", "drawer_place")
 TRAIN_EPISODES, TEST_EPISODES = 600, 120  # about
 HELD_OUT = ("slip", "wrong_sequence")  # failures that no training sees
@@ -20,32 +22,35 @@ class Part(NamedTuple):
 
     Attributes:
         words: options of `robolearn collect`.
-        share: of the set's episodes.
+        episodes: how many.
+        success_only: whether failures are left out.
     """
 
     words: tuple[str, ...]
-    share: float
+    episodes: int
+    success_only: bool = False
 
 
-def parts(task: str, *, held_out: bool) -> dict[str, Part]:
+def parts(task: str, *, episodes: int, held_out: bool) -> dict[str, Part]:
     """What a set consists of, by name.
 
     Args:
         task: its name.
+        episodes: of the set, about how many.
         held_out: whether it is the set of failures that no training sees, among as many successes.
     """
     from robolearn.sim.failures import kinds_for
     from robolearn.sim.tasks import make_task
 
-    kinds = kinds_for(make_task(task))
-    varied = (*VARIED, "expert.noise=0.2")
-    if held_out:
-        failing = [kind for kind in kinds if kind in HELD_OUT]
-        found = {"varied": Part(varied, 0.4)}
-    else:
-        failing = [kind for kind in kinds if kind not in HELD_OUT]
-        found = {"varied": Part(varied, 0.5), "partial": Part((*varied, "expert.stop=1"), 0.1)}
-    return found | {kind: Part((*varied, f"expert.failure={kind}"), 0.4 / len(failing)) for kind in failing}
+    limit = f"task.max_episode_steps={2 * make_task(task).max_episode_steps}"  # slow episodes take longer
+    varied = (f"task={task}", limit, *VARIED, "expert.noise=0.2")
+    failing = [kind for kind in kinds_for(make_task(task)) if (kind in HELD_OUT) is held_out]
+    shares = {"varied": 0.4} if held_out else {"varied": 0.5, "partial": 0.1}
+    shares |= {kind: 0.4 / len(failing) for kind in failing}
+    own = {"partial": ("expert.stop=1",)} | {kind: (f"expert.failure={kind}",) for kind in failing}
+    return {
+        kind: Part((*varied, *own.get(kind, ())), max(round(share * episodes), 1)) for kind, share in shares.items()
+    }
 
 
 def gather(task: str, name: str, *, episodes: int, seed: int, held_out: bool = False) -> Path:
@@ -55,29 +60,38 @@ def gather(task: str, name: str, *, episodes: int, seed: int, held_out: bool = F
         task: its name.
         name: of the set.
         episodes: about how many.
-        seed: of the first episode of the first part; other parts begin a million further on each.
+        seed: see `merged`.
         held_out: see `parts`.
     """
-    from robolearn.data.merge import merge
-    from robolearn.sim.tasks import make_task
+    return merged(
+        OUT / "data" / task / f"{name}-{episodes}", parts(task, episodes=episodes, held_out=held_out), seed=seed
+    )
 
-    folder = OUT / "data" / task / f"{name}-{episodes}"
-    if (folder / "all").exists():
-        return folder / "all"
+
+def merged(folder: Path, found: Mapping[str, Part], *, seed: int) -> Path:
+    """Collect parts into subfolders and join them, in this order, unless that is done; return the folder of all.
+
+    Args:
+        folder: where; the parts keep their names.
+        found: the parts.
+        seed: of the first episode of the first part; other parts begin a million further on each.
+    """
+    from robolearn.data.merge import merge
+
+    if (folder / ALL).exists():
+        return folder / ALL
     folder.mkdir(parents=True, exist_ok=True)
-    found = parts(task, held_out=held_out)
-    limit = f"task.max_episode_steps={2 * make_task(task).max_episode_steps}"  # slow episodes take longer
     with told_to(folder / "log.txt"):
-        for i, (kind, part) in enumerate(found.items()):
+        for i, (name, part) in enumerate(found.items()):
             collect(
-                (f"task={task}", limit, *part.words),
-                num_episodes=max(round(part.share * episodes), 1),
+                part.words,
+                num_episodes=part.episodes,
                 seed=seed + i * 1_000_000,
-                out=folder / kind,
-                success_only=False,
+                out=folder / name,
+                success_only=part.success_only,
             )
-        merge([folder / kind for kind in found], folder / "all")
-    return folder / "all"
+        merge([folder / name for name in found], folder / ALL)
+    return folder / ALL
 
 
 def gather_all(task: str) -> int:

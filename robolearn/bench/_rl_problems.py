@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
-from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from robolearn.bench._pool import RECORDS
+from robolearn.bench._verbs import options
 
 SEEDS = (0, 1, 2)
 EPISODES = 100  # of an evaluation: thirty mislead
@@ -79,18 +79,6 @@ SIZES = (
 )
 # published: an update of the actor for each step and four of ten critics; of these `SIZES` leaves half an update each
 RESFIT = ("algo=resfit", "algo.actor_every=1")
-# where the base gets stuck beyond what half an action mends (box_close stays at 0.87); on pick_place so little penalty
-# loses what the base could do
-FREE = (
-    "algo=residual",
-    "algo.residual_scale.default=1.0",
-    "algo.residual_penalty_start=1.2",
-    "algo.residual_penalty_end=0.02",
-    "algo.residual_penalty_steps=40000",
-    "algo.target_noise=0.15",
-    "algo.actor_noise=0.15",
-    "algo.noise_spread=2.0",
-)
 # Stable-Baselines3's arguments; batches and updates per control step as `SIZES` has them
 SAC_HER = {
     "learning_rate": 1e-3,
@@ -110,7 +98,7 @@ PROBLEMS: dict[str, Problem] = {
         every=10_000,
         common=SIZES,
         algorithms={
-            "residual": FREE,
+            "residual": ("algo=residual_free",),
             "rlpd": ("algo=rlpd",),
             "resfit": RESFIT,
             "policy_decorator": ("algo=policy_decorator",),
@@ -275,10 +263,7 @@ def _in_order(common: tuple[str, ...], own: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(sorted(words, key=lambda word: not word.startswith("algo=")))
 
 
-@cache
 def _composed(words: tuple[str, ...]) -> dict[str, Any]:
-    """The algorithm's options by these words and the defaults of the moment."""
-    from robolearn.compose import build, compose
-
-    algo: dict[str, Any] = asdict(build("finetune", compose("finetune", [*words, "checkpoint=none"])).algo)
+    """The algorithm's options by these words."""
+    algo: dict[str, Any] = asdict(options("finetune", (*words, "checkpoint=none")).algo)
     return algo

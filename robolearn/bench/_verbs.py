@@ -4,11 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from robolearn.eval.quality import Quality
+
+
+@cache
+def options(verb: str, words: tuple[str, ...]) -> Any:
+    """Return a verb's options by these words and the presets of the moment; nobody may change them."""
+    from robolearn.compose import build, compose
+
+    return build(verb, compose(verb, list(words)))
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from typing import Any
 from robolearn.bench._policy_runs import DEMONSTRATIONS, TRAININGS, Run, demonstrations, finish
 from robolearn.bench._pool import finish_all, kept, narrow
 from robolearn.eval.metrics import SuccessRate
-from robolearn.eval.results import Measure, Result, provenance
+from robolearn.eval.results import Measure, Result, percent, provenance
 
 SUMMARY = "success of diffusion, flow and mixtures beside LeRobot's policies, five tasks (hours; resumes)"
 SEEDS = (0, 1, 2)
@@ -78,19 +78,12 @@ def table(result: Result) -> str:
     shown = [task for task in TASKS if any(f"success.{task}.{name}" in rates for name in names)]
     lines = ["| Policy | " + " | ".join(shown) + " |", "|---|" + "---:|" * len(shown)]
     for name in names:
-        cells = [_cell(rates.get(f"success.{task}.{name}")) for task in shown]
+        cells = [percent(rates.get(f"success.{task}.{name}")) for task in shown]
         if any(cells):
             lines.append(f"| `{name}` | " + " | ".join(cells) + " |")
     runs = rates["finished_runs"].value
     lines += ["", f"- {runs:.0f} of {len(_all_runs())} runs are finished"]
     return "\n".join(lines) + "\n\n" + provenance(result) + "\n"
-
-
-def _cell(measure: Measure | None) -> str:
-    if measure is None or measure.interval is None:
-        return ""
-    low, high = measure.interval
-    return f"{measure.value:.0%} ({low:.0%} to {high:.0%})"
 
 
 def _all_runs() -> list[Run]:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from robolearn.bench._pool import finish_all, kept, narrow
 from robolearn.bench._rabc_runs import DEMONSTRATIONS, HALVES, ROWS, TASKS, Run, finish, prepare
 from robolearn.eval.metrics import SuccessRate
-from robolearn.eval.results import Measure, Result, provenance
+from robolearn.eval.results import Measure, Result, percent, provenance
 
 SUMMARY = "behaviour cloning with half the demonstrations corrupted, weighted by a reward model (hours; resumes)"
 SEEDS = (0, 1, 2)
@@ -78,7 +78,7 @@ def table(result: Result) -> str:
     shown = [task for task in TASKS if any(f"success.{task}.{row}" in found for row in ROWS)]
     lines = ["| Training | " + " | ".join(shown) + " |", "|---|" + "---:|" * len(shown)]
     for row in ROWS:
-        cells = [_cell(found.get(f"success.{task}.{row}")) for task in shown]
+        cells = [percent(found.get(f"success.{task}.{row}")) for task in shown]
         if any(cells):
             lines.append(f"| `{row}` | " + " | ".join(cells) + " |")
     lines += ["", *_notes(found), f"- {found['finished_runs'].value:.0f} of {len(_all_runs())} runs are finished"]
@@ -87,7 +87,7 @@ def table(result: Result) -> str:
 
 def _notes(found: Mapping[str, Measure]) -> list[str]:
     """Lines about what was recovered, how halves were weighed, and how many failures were none."""
-    shares = [(name, _cell(found.get(name))) for name in ("recovered", *(f"recovered.{task}" for task in TASKS))]
+    shares = [(name, percent(found.get(name))) for name in ("recovered", *(f"recovered.{task}" for task in TASKS))]
     told = ", ".join(f"{name.partition('.')[2] or 'all tasks'} {text}" for name, text in shares if text)
     well = ", ".join(f"{task} {found[i].value:.0f}" for task in TASKS if (i := f"ended_well.{task}") in found)
     lines = {
@@ -102,15 +102,6 @@ def _weights(found: Mapping[str, Measure], row: str) -> str:
     known = [task for task in TASKS if f"weight.{task}.{row}.{HALVES[0]}" in found]
     pairs = [" and ".join(f"{found[f'weight.{task}.{row}.{half}'].value:.2f}" for half in HALVES) for task in known]
     return ", ".join(f"{task} {pair}" for task, pair in zip(known, pairs, strict=True))
-
-
-def _cell(measure: Measure | None) -> str:
-    if measure is None:
-        return ""
-    if measure.interval is None:
-        return f"{measure.value:.0%}"
-    low, high = measure.interval
-    return f"{measure.value:.0%} ({low:.0%} to {high:.0%})"
 
 
 def _all_runs() -> list[Run]:

@@ -11,13 +11,14 @@ from numpy.typing import NDArray
 
 from robolearn.bench._pool import finish_all, kept, narrow
 from robolearn.bench._reward_baselines import THEIRS
+from robolearn.bench._reward_judge import unpack
 from robolearn.bench._reward_pictures import draw
-from robolearn.bench._reward_runs import GIVEN, TRAINED, Run, finish, unpack
+from robolearn.bench._reward_runs import GIVEN, TRAINED, Run, finish
 from robolearn.bench._reward_sets import TASKS, gather_all
 from robolearn.eval.results import Measure, Result, provenance
 from robolearn.rewards.metrics import auroc
 
-SUMMARY = "progress and success by reward models, on failures never seen and under controls (an hour; resumes)"
+SUMMARY = "progress and success by reward models, on failures never seen and under controls (hours; resumes)"
 SEEDS = (0, 1, 2)
 SETS = ("in_distribution", "held_out")
 ESTIMATORS = (*TRAINED, *THEIRS, *GIVEN)

@@ -170,6 +170,16 @@ def readme_table(results: Iterable[Result]) -> str:
     return "\n".join(rows) + "\n\n" + "\n".join(notes) + "\n"
 
 
+def percent(measure: Measure | None) -> str:
+    """Cell of a table: a share in per cent, with its interval if it has one; empty where there is no measure."""
+    if measure is None:
+        return ""
+    if measure.interval is None:
+        return f"{measure.value:.0%}"
+    low, high = measure.interval
+    return f"{measure.value:.0%} ({low:.0%} to {high:.0%})"
+
+
 def provenance(result: Result) -> str:
     """Markdown line with the command, commit, seeds and machine behind a benchmark."""
     where = [

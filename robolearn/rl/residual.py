@@ -59,8 +59,8 @@ class Residual:
         correction = ResidualCorrection(self.actor, self.units)
         if rng is None:
             return Acting(self.policy, correction)
-        noise = {"noise": self.config.exploration_noise, "spread": self.config.noise_spread}
-        return Acting(self.policy, Exploration(correction, rng, share=self._share, **noise))
+        noise, spread = self.config.exploration_noise, self.config.noise_spread
+        return Acting(self.policy, Exploration(correction, rng, share=self._share, noise=noise, spread=spread))
 
     def _share(self) -> float:
         """Share of the steps in which exploration uses the residual (Yuan et al., "Policy Decorator", 2024)."""
@@ -96,6 +96,8 @@ class Residual:
         return -q.mean() / scale + penalty * residual.square().sum(dim=-1).mean(), residual
 
     def _noisy(self, action: Tensor, deviation: float) -> Tensor:
+        if not deviation:
+            return action
         noise = torch.randn(action.shape, generator=self.generator) * deviation
         return (action + noise).clamp(-1, 1)
 

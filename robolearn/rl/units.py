@@ -45,9 +45,7 @@ class Units:
     def of_vector(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Offset and scale [obs_dim] of `VECTOR`, whose components are (physical - offset) / scale."""
         transforms = [self.normalizer[key] for key in self.vectors]
-        offset = np.concatenate([np.zeros(0), *(one.offset for one in transforms)])
-        scale = np.concatenate([np.ones(0), *(one.scale for one in transforms)])
-        return offset.astype(np.float32), scale.astype(np.float32)
+        return np.concatenate([one.offset for one in transforms]), np.concatenate([one.scale for one in transforms])
 
     def frame(self, frame: Frames) -> dict[str, NDArray[Any]]:
         """{VECTOR: [n, obs_dim], picture: uint8 [n, height, width, colours]} of channels [n, ...]."""

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from robolearn.bench import rewards
-from robolearn.bench._reward_judge import Read, judge, judge_controls
-from robolearn.bench._reward_runs import Run, pack, unpack
+from robolearn.bench._reward_judge import Read, judge, judge_controls, pack, unpack
+from robolearn.bench._reward_runs import Run
 from robolearn.bench._reward_sets import HELD_OUT, parts
 from robolearn.commands.reward_data import LabelledEpisode
 from robolearn.errors import UserError
@@ -109,8 +109,10 @@ def test_the_table_has_a_row_for_each_estimator_that_is_finished():
 
 def test_failures_that_are_held_out_are_in_no_training():
     for task in ("pick_place", "stack", "drawer_place"):
-        assert not set(parts(task, held_out=False)) & set(HELD_OUT)
-        assert set(parts(task, held_out=True)) == {"varied", *HELD_OUT}
+        assert not set(parts(task, episodes=120, held_out=False)) & set(HELD_OUT)
+        held_out = parts(task, episodes=120, held_out=True)
+        assert set(held_out) == {"varied", *HELD_OUT}
+        assert [part.episodes for part in held_out.values()] == [48, 24, 24]
 
 
 def test_an_unknown_estimator_is_refused():
