@@ -93,6 +93,11 @@ class ResidualConfig(ActorCriticConfig):
     target_noise: float = option("deviation of the noise on the target's action, normalised units", low=0)
     actor_noise: float = option("deviation of the noise on the action that the actor's loss values", low=0)
     actor_every: int = option("critic updates per actor update", low=1)
+    average_tau: float = option(
+        "rate, per update, at which the weights that are evaluated and kept follow the actor's; 1: they are these",
+        low=0,
+        high=1,
+    )
     exploration_noise: float = option("deviation of the noise on actions, normalised units", low=0)
     noise_spread: float = option(
         "the first world has this times less of that noise, the last one this times more; 1: all the same", low=1

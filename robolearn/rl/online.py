@@ -42,7 +42,8 @@ class Learner(Protocol):
     """An algorithm, as evaluation and checkpoints see it.
 
     Attributes:
-        actor: all that is needed to act; its weights go to remote actors, and the best ones are kept.
+        actor: all that is needed to act; its weights go to remote actors, and the best ones are kept, unless the
+            algorithm has a module `averaged` that is evaluated and kept in its place.
         modules: everything else that learns or follows, by name.
         optimizers: by name.
         generator: of its random numbers.
@@ -59,7 +60,7 @@ class Learner(Protocol):
         """See above."""
 
     def acting(self, rng: np.random.Generator | None) -> Acting:
-        """Who acts with the actor's weights of the moment; explores with `rng`, greedily when None."""
+        """Who acts with the weights of the moment; explores with `rng`, greedily when None."""
 
     def save(self, folder: Path) -> None:
         """Write what acts in `folder`, where a copy of the base policy lies."""
@@ -74,6 +75,12 @@ class Algorithm(Learner, Protocol):
 
     def update(self, experience: Experience) -> dict[str, torch.Tensor]:
         """Learn from one batch; returns figures for the log. `clock.updates` counts it already."""
+
+
+def judged(algorithm: Learner) -> nn.Module:
+    """What acts when the algorithm is evaluated: its module `averaged`, or where it has none its actor."""
+    averaged: nn.Module = getattr(algorithm, "averaged", algorithm.actor)
+    return averaged
 
 
 def completion(algorithm: Algorithm) -> Callable[[Trajectory], Trajectory] | None:
@@ -169,12 +176,12 @@ class Trainer[A: Learner, C: AlgoConfig]:
             if on_progress is not None:
                 recent = self._outcomes[-100:]
                 on_progress(self.clock.steps, float(np.mean(recent)) if recent else 0.0, metrics)
-        self.algorithm.actor.load_state_dict(self.learned.best)
+        judged(self.algorithm).load_state_dict(self.learned.best)
         return self.curve
 
     def _record(self, success: float, metrics: Metrics) -> None:
         if success >= max((point["success"] for point in self.curve), default=0.0):
-            self.learned.best = {key: value.clone() for key, value in self.algorithm.actor.state_dict().items()}
+            self.learned.best = {key: value.clone() for key, value in judged(self.algorithm).state_dict().items()}
         point = {"steps": float(self.clock.steps), "success": success, **self.learned.read_clock()}
         self.curve.append({**point, **metrics})
         save_checkpoint(self.algorithm, self.learned, self.curve, self.out)
@@ -229,7 +236,7 @@ class OnlineTrainer(Trainer[Algorithm, OffPolicyConfig]):
     ) -> list[Metrics]:
         """Learn until `total_steps` or until two evaluations in a row reach `stop_at`; return the curve.
 
-        `algorithm.actor` then holds the newest of the weights that did best when evaluated.
+        `judged(algorithm)` then holds the newest of the weights that did best when evaluated.
 
         Args:
             source: of episodes.

@@ -5,6 +5,9 @@ critics see (o, a) only. Three things keep an untrained critic from being exploi
 actor loss in units of the mean |Q|, and a penalty on the residual that decays. Where it is to decay far, noise on the
 action that is valued, in the target and in the actor's loss, makes no narrow peak of Q worth climbing (SAC and RLPD do
 so by their entropy).
+
+Who is evaluated and kept has a running average of the actor's weights: the actor follows every whim of its critics, and
+does so at once.
 """
 
 from __future__ import annotations
@@ -45,10 +48,12 @@ class Residual:
         self.actor = ResidualActor(Observer(units), len(scale), hidden=config.hidden, scale=scale)
         self.critic = critics(self.actor.observer.dim + len(scale), config)
         self.actor_target = copy.deepcopy(self.actor).requires_grad_(False)
+        self.averaged = copy.deepcopy(self.actor).requires_grad_(False)
         self.critic_target = copy.deepcopy(self.critic).requires_grad_(False)
         self.modules: dict[str, nn.Module] = {
             "critic": self.critic,
             "actor_target": self.actor_target,
+            "averaged": self.averaged,
             "critic_target": self.critic_target,
         }
         self.optimizers = optimizers(self.actor.net, self.critic, self.actor.observer, config)
@@ -56,9 +61,9 @@ class Residual:
 
     def acting(self, rng: np.random.Generator | None) -> Acting:
         """See `robolearn.rl.online.Algorithm.acting`."""
-        correction = ResidualCorrection(self.actor, self.units)
         if rng is None:
-            return Acting(self.policy, correction)
+            return Acting(self.policy, ResidualCorrection(self.averaged, self.units))
+        correction = ResidualCorrection(self.actor, self.units)
         noise, spread = self.config.exploration_noise, self.config.noise_spread
         return Acting(self.policy, Exploration(correction, rng, share=self._share, noise=noise, spread=spread))
 
@@ -116,6 +121,7 @@ class Residual:
                 actor_loss, residual = self.actor_loss(batch, penalty=penalty)
                 descend(self.optimizers["actor"], actor_loss)
             follow(self.actor_target.net, self.actor.net, config.tau)
+            follow(self.averaged, self.actor, config.average_tau)
             metrics |= {"actor_loss": actor_loss.detach(), "residual": residual.detach().abs().mean()}
             metrics["penalty"] = torch.tensor(penalty)
         return metrics
@@ -128,8 +134,8 @@ class Residual:
         return start * (end / start) ** share if start > 0 and end > 0 else start + (end - start) * share
 
     def save(self, folder: Path) -> None:
-        """Write the actor beside the base policy in `folder`."""
-        save_residual(folder, self.actor)
+        """Write the averaged actor beside the base policy in `folder`."""
+        save_residual(folder, self.averaged)
 
 
 def scale_of(scales: Mapping[str, float], names: Sequence[str]) -> list[float]:

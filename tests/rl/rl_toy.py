@@ -32,7 +32,7 @@ TINY = {
 
 def make_config(*, scale=0.5, **changes):
     """The algorithm's configuration at toy size."""
-    options = [f"algo.{key}={value}" for key, value in (TINY | changes).items()]
+    options = [f"algo.{key}={value}" for key, value in (TINY | {"average_tau": 0.05} | changes).items()]
     config = build("finetune", compose("finetune", ["checkpoint=c", "dataset=d", *options])).algo
     config.residual_scale = {"default": scale}  # the arm's components are not ours
     return config

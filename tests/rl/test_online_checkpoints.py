@@ -13,6 +13,7 @@ from safetensors import safe_open
 from robolearn.errors import UserError
 from robolearn.rl import checkpoint as module
 from robolearn.rl.checkpoint import FILE, save_checkpoint
+from robolearn.rl.online import judged
 from robolearn.rl.units import VECTOR
 
 
@@ -177,7 +178,9 @@ def test_a_resumed_run_may_be_given_a_smaller_budget(tmp_path):
     _, _, curve = killed_run(tmp_path)
     training = start(tmp_path, total_steps=20)
     assert training.run(never) == curve
-    assert all(torch.equal(training.loop.learned.best[k], v) for k, v in training.algorithm.actor.state_dict().items())
+    assert all(
+        torch.equal(training.loop.learned.best[k], v) for k, v in judged(training.algorithm).state_dict().items()
+    )
 
 
 def test_a_resumed_run_may_be_given_a_smaller_replay(tmp_path):

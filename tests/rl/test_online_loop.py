@@ -6,6 +6,7 @@ import torch
 from rl_toy import Biased, Point, Scripted, Telltale, Training, demonstrations, never
 
 from robolearn.compose import build, compose
+from robolearn.rl.online import judged
 from robolearn.rl.residual import Residual
 from robolearn.rl.units import VECTOR
 
@@ -148,9 +149,9 @@ def test_the_newest_of_the_best_actors_is_kept(tmp_path):
 
     training.run(evaluate)
     assert len(actors) == len(rates)
-    kept = training.algorithm.actor.net.weights[-1]
+    kept = judged(training.algorithm).net.weights[-1]
     assert [torch.equal(kept, actor) for actor in actors] == [False, False, True, False, False]
     resumed = Training(Point(2), Biased(), tmp_path, total_steps=64)
-    assert torch.equal(resumed.algorithm.actor.net.weights[-1], actors[-1])  # what learns goes on
+    assert torch.equal(judged(resumed.algorithm).net.weights[-1], actors[-1])  # what learns goes on
     resumed.run(never)
-    assert torch.equal(resumed.algorithm.actor.net.weights[-1], kept)
+    assert torch.equal(judged(resumed.algorithm).net.weights[-1], kept)

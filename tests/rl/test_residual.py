@@ -7,6 +7,7 @@ from rl_toy import make_config
 from step_toy import UNITS, constant, make_batch
 
 from robolearn.errors import UserError
+from robolearn.rl.correction import load_residual
 from robolearn.rl.interaction import BASE
 from robolearn.rl.residual import Residual, scale_of
 from robolearn.rl.units import VECTOR
@@ -230,6 +231,28 @@ def test_an_actor_update_does_not_move_the_critic_and_targets_follow_slowly():
     assert (actor != actor_old).any()
     torch.testing.assert_close(parameters(learner.actor_target), actor_old + 0.1 * (actor - actor_old))
     assert all(p.requires_grad for p in learner.critic.parameters())
+
+
+def test_the_average_follows_the_actor_and_is_what_acts_without_exploring_and_what_is_saved(tmp_path):
+    learner = make_learner(average_tau=0.25, critic_warmup_updates=0)
+    old = parameters(learner.averaged)
+    for number in range(1, 4):
+        update(learner, make_batch(reward=torch.ones(32)), number)
+        expected = old + 0.25 * (parameters(learner.actor) - old)
+        old = parameters(learner.averaged)
+        torch.testing.assert_close(old, expected)
+    assert learner.acting(None).correction.actor is learner.averaged
+    assert learner.acting(np.random.default_rng(0)).correction.correction.actor is learner.actor
+    learner.save(tmp_path)
+    saved = load_residual(tmp_path, learner.units).actor
+    torch.testing.assert_close(parameters(saved), old, rtol=0, atol=0)
+
+
+def test_an_average_that_follows_at_once_is_the_actor():
+    learner = make_learner(average_tau=1.0, critic_warmup_updates=0)
+    for number in range(1, 4):
+        update(learner, make_batch(reward=torch.ones(32)), number)
+    torch.testing.assert_close(parameters(learner.averaged), parameters(learner.actor), rtol=0, atol=0)
 
 
 @pytest.mark.parametrize(("start", "end"), [(4.0, 0.1), (4.0, 0.0)])
