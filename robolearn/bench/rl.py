@@ -15,6 +15,7 @@ from robolearn.eval.metrics import SuccessRate
 from robolearn.eval.results import Measure, Result, provenance
 
 SUMMARY = "online RL algorithms on the same base policies: success over control steps (many hours; resumes)"
+COLUMNS = ("runs", "steps", "area", "drop", "success")
 PLOTS = Path("docs/images")
 Results = Mapping[Run, Mapping[str, Any]]
 
@@ -61,24 +62,28 @@ def run(
 
 
 def table(result: Result) -> str:
-    """Return a table for the documents: one row for each algorithm of each problem."""
+    """Return a table for the documents: for each task one row for each algorithm, then those over all tasks."""
     values = {m.id: m for m in result.measures}
     lines = [
-        "| Problem | Algorithm | Steps to 95 % | Area | Worst drop | Success at the end |",
-        "|---|---|---:|---:|---:|---:|",
+        "| Problem | Task | Algorithm | Runs | Steps to 95 % | Area | Worst drop | Success at the end |",
+        "|---|---|---|---:|---:|---:|---:|---:|",
     ]
     for name, problem in PROBLEMS.items():
-        for algorithm in problem.algorithms:
-            row = [values.get(f"{kind}.{name.lower()}.{algorithm}") for kind in ("steps", "area", "drop", "success")]
-            if all(row):
-                cells = [_cell(one, whole=one.unit == "steps") for one in row if one is not None]
-                lines.append(f"| {name} | `{algorithm}` | {' | '.join(cells)} |")
+        places = {task: f".{task}" for task in problem.bases} | ({"all": ""} if len(problem.bases) > 1 else {})
+        for task, place in places.items():
+            for algorithm in problem.algorithms:
+                row = [values.get(f"{kind}.{name.lower()}.{algorithm}{place}") for kind in COLUMNS]
+                if all(row):
+                    cells = [_cell(one) for one in row if one is not None]
+                    lines.append(f"| {name} | {task} | `{algorithm}` | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n\n" + provenance(result) + "\n"
 
 
-def _cell(measure: Measure, *, whole: bool) -> str:
+def _cell(measure: Measure) -> str:
     def text(value: float) -> str:
-        return f"{value / 1000:.0f} k" if whole else f"{value:.2f}"
+        if measure.id.startswith("runs."):
+            return f"{value:.0f}"
+        return f"{value / 1000:.0f} k" if measure.unit == "steps" else f"{value:.2f}"
 
     spread = "" if measure.interval is None else f" ({text(measure.interval[0])} to {text(measure.interval[1])})"
     return text(measure.value) + spread
@@ -104,7 +109,9 @@ def _of_problem(problem: str, finished: Results) -> list[Measure]:
             if (one.problem, one.algorithm) == (problem, algorithm):
                 by_task.setdefault(one.task, []).append((one, result))
         if by_task:
-            measures += _of_algorithm(f"{problem.lower()}.{algorithm}", list(by_task.values()))
+            # over tasks of which some have more runs than others nothing can be said
+            if len(by_task) == len(PROBLEMS[problem].bases) and len({len(group) for group in by_task.values()}) == 1:
+                measures += _of_algorithm(f"{problem.lower()}.{algorithm}", list(by_task.values()))
             for task, group in by_task.items():
                 measures += _of_algorithm(f"{problem.lower()}.{algorithm}.{task}", [group])
     return measures

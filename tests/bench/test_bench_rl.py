@@ -119,7 +119,15 @@ def test_finished_runs_of_before_count_too(small, monkeypatch):
     run_some(monkeypatch, algorithms=["theirs"])
     found, lines = run_some(monkeypatch, algorithms=["ours"], seeds=[0], tasks=["lift"])
     assert len(lines) == 1 + 1
-    assert (found["runs.p9.ours"].value, found["runs.p9.theirs"].value) == (1, 4)
+    assert (found["runs.p9.ours.lift"].value, found["runs.p9.theirs"].value) == (1, 4)
+    assert "runs.p9.ours" not in found
+
+
+def test_nothing_is_said_over_tasks_of_which_some_have_more_runs(small, monkeypatch):
+    run_some(monkeypatch, tasks=["lift"])
+    found, _ = run_some(monkeypatch, tasks=["push"], seeds=[0])
+    assert (found["runs.p9.ours.lift"].value, found["runs.p9.ours.push"].value) == (2, 1)
+    assert "area.p9.ours" not in found
 
 
 def test_one_run_has_no_interval(small, monkeypatch):
@@ -134,11 +142,12 @@ def test_a_change_of_the_defaults_makes_another_run(monkeypatch):
     assert one.settings != before
 
 
-def test_the_table_has_a_row_for_each_algorithm(small, monkeypatch):
+def test_the_table_has_a_row_for_each_task_and_algorithm_and_for_all_tasks(small, monkeypatch):
     found, _ = run_some(monkeypatch)
     text = rl.table(Result("rl", "c", "abc", {"cpu": "x"}, (0,), tuple(found.values())))
-    assert "| P9 | `ours` | 0 k (0 k to 0 k) | 0.85 (0.85 to 0.85) | 0.00 |" in text
-    assert "`theirs`" in text
+    for task, runs in (("lift", 2), ("push", 2), ("all", 4)):
+        assert f"| P9 | {task} | `ours` | {runs} | 0 k (0 k to 0 k) | 0.85 (0.85 to 0.85) | 0.00 |" in text
+        assert f"| P9 | {task} | `theirs` |" in text
 
 
 @pytest.mark.parametrize(
