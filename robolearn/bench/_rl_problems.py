@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from robolearn.bench._pool import RECORDS
 from robolearn.bench._verbs import options
+
+if TYPE_CHECKING:
+    from robolearn.bench._reward_runs import Run as RewardRun
 
 SEEDS = (0, 1, 2)
 EPISODES = 100  # of an evaluation: thirty mislead
@@ -60,6 +63,7 @@ class Problem:
     outside: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
+LEARNED = "shaping.potential=sarm"  # stands for the folder of the reward model of `robolearn bench rewards`
 ASSEMBLY, BOX_CLOSE = "metaworld_assembly", "metaworld_box_close"
 NOISY = Base(10, 0.3)
 # of the same demonstrations, for what tunes a diffusion
@@ -170,6 +174,19 @@ PROBLEMS: dict[str, Problem] = {
             "ibrl": ("algo=ibrl",),
         },
     ),
+    "shaping": Problem(
+        title="what progress is worth to RL from a sparse reward, without a base, our tasks",
+        bases={"lift": OWN, "pick_place": OWN},
+        budget=100_000,
+        every=5_000,
+        common=("algo=rlpd", *SIZES),
+        algorithms={
+            "sparse": (),
+            "shaped": (LEARNED,),
+            "raw": (LEARNED, "shaping.kind=raw"),
+            "shaped_by_simulator": ("shaping.potential=simulator",),
+        },
+    ),
     "ablation": Problem(
         title="what each part of the residual is worth",
         bases={"stack": OWN},
@@ -230,6 +247,13 @@ class Run(NamedTuple):
         return PROBLEMS[self.problem].outside.get(self.algorithm)
 
     @property
+    def estimator(self) -> RewardRun | None:
+        """The reward model whose progress shapes its reward; None where none does."""
+        from robolearn.bench._reward_runs import Run as RewardRun
+
+        return RewardRun(self.task, "sarm", self.seed) if LEARNED in self.words else None
+
+    @property
     def base(self) -> Base:
         """The policy that it begins with."""
         problem = PROBLEMS[self.problem]
@@ -241,7 +265,8 @@ class Run(NamedTuple):
         base = {**asdict(self.base), "words": list(self.base.words)}
         if self.outside is not None:
             return {"task": self.task, "seed": self.seed, "budget": self.budget, "algo": self.outside, "base": base}
-        return {"words": list(self.words), "algo": _composed(self.words), "base": base}
+        learned = {} if self.estimator is None else {"estimator": self.estimator.settings}
+        return {"words": list(self.words), "algo": _composed(self.words), "base": base, **learned}
 
 
 def runs_of(problem: str, *, budget: int | None = None) -> list[Run]:

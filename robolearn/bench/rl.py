@@ -10,7 +10,7 @@ from robolearn.bench._pool import finish_all, kept, narrow
 from robolearn.bench._rl_measures import area, interval, reached, steps_to, worst_drop
 from robolearn.bench._rl_problems import PROBLEMS, Run, runs_of
 from robolearn.bench._rl_problems import SEEDS as SEEDS
-from robolearn.bench._rl_runs import finish, prepare
+from robolearn.bench._rl_runs import finish, learn_progress, prepare
 from robolearn.eval.metrics import SuccessRate
 from robolearn.eval.results import Measure, Result, provenance
 
@@ -34,7 +34,8 @@ def run(
     Every run has the same demonstrations, base, sparse reward, horizon and evaluation seeds (100 episodes a point).
     Steps are control steps, those of the warm-up and of the demonstrations included. A run that has learned stops where
     two evaluations in a row reach the algorithm's `stop_at`, the same for all, and counts as staying there. Finished
-    runs are kept, half-finished ones go on.
+    runs are kept, half-finished ones go on. Rewards that are shaped by progress that was learned take the `sarm` of
+    `robolearn bench rewards`, which must not run at the same time.
 
     Args:
         progress: told of every run.
@@ -51,6 +52,8 @@ def run(
     for task, base in dict.fromkeys((one.task, one.base) for one in chosen if kept(one) is None):
         known = prepare(task, base)
         progress(f"{task}: {base.name} {known['success']:.2f} from {base.demonstrations} demonstrations")
+    for model in dict.fromkeys(one.estimator for one in chosen if one.estimator and kept(one) is None):
+        progress(f"{model.task}: progress of seed {model.seed} learned in {learn_progress(model)}")
     for i, (one, result) in enumerate(finish_all(chosen, finish)):
         rate = SuccessRate.of(result["outcomes"])
         progress(f"{i + 1}/{len(chosen)}: {one.problem}, {one.task}, {one.algorithm}, seed {one.seed}: {rate}")

@@ -1,13 +1,16 @@
 """Figures and narrowing of the comparison of online RL."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy import stats
 
 from robolearn.bench import _rl_measures as figures
 from robolearn.bench import _rl_problems as problems
+from robolearn.bench import _rl_runs as rl_runs
 from robolearn.bench import rl
-from robolearn.bench._rl_problems import PROBLEMS, Base, Problem, Run, runs_of
+from robolearn.bench._rl_problems import LEARNED, PROBLEMS, Base, Problem, Run, runs_of
 from robolearn.commands.common import save_result
 from robolearn.compose import build, compose
 from robolearn.errors import UserError
@@ -175,6 +178,40 @@ def test_every_run_composes_with_its_budget(problem):
 def test_a_run_with_another_budget_is_another_run():
     one = Run("P1", "metaworld_assembly", "residual", 0, 100)
     assert one.settings != one._replace(budget=200).settings
+
+
+def test_a_reward_may_be_shaped_by_progress_that_was_learned(monkeypatch, tmp_path):
+    rows = {one.algorithm: one for one in runs_of("shaping") if (one.task, one.seed) == ("lift", 1)}
+    models = {name: one.estimator for name, one in rows.items()}
+    assert models["sparse"] is models["shaped_by_simulator"] is None
+    assert models["shaped"] == models["raw"]
+    assert (models["raw"].task, models["raw"].seed) == ("lift", 1)
+    assert rows["raw"].settings["estimator"] == models["raw"].settings
+    assert "estimator" not in rows["sparse"].settings
+
+    asked, trained = [], []
+    monkeypatch.setattr(rl_runs, "finetune", lambda words, **_: asked.append(words))
+    monkeypatch.setattr(rl_runs, "learn_progress", lambda model: trained.append(model) or tmp_path)
+    monkeypatch.setattr(rl_runs, "judge", lambda *_: [])
+    monkeypatch.setattr(rl_runs, "act_ms", lambda *_: {})
+    for name in ("raw", "shaped_by_simulator"):
+        rl_runs._finetune(rows[name])
+    assert f"shaping.potential={tmp_path}" in asked[0]
+    assert "shaping.kind=raw" in asked[0]
+    assert LEARNED not in asked[0]
+    assert "shaping.potential=simulator" in asked[1]
+    assert trained == [models["raw"]]
+
+
+def test_reward_models_are_trained_before_the_runs_that_they_shape(small, monkeypatch, tmp_path):
+    rows = {"shaped": ("algo=rlpd", LEARNED), "raw": ("algo=rlpd", LEARNED, "shaping.kind=raw")}
+    problem = replace(problems.PROBLEMS["P9"], algorithms=rows)
+    monkeypatch.setattr(problems, "PROBLEMS", {"P9": problem})
+    monkeypatch.setattr(rl, "PROBLEMS", {"P9": problem})
+    told = []
+    monkeypatch.setattr(rl, "learn_progress", lambda model: told.append((model.task, model.seed)) or tmp_path)
+    run_some(monkeypatch)
+    assert told == [("lift", 0), ("push", 0), ("lift", 1), ("push", 1)]
 
 
 def test_a_rows_own_option_replaces_the_common_one():
