@@ -175,11 +175,11 @@ PROBLEMS: dict[str, Problem] = {
         },
     ),
     "shaping": Problem(
-        title="what progress is worth to RL from a sparse reward, without a base, our tasks",
-        bases={"lift": OWN, "pick_place": OWN},
-        budget=100_000,
-        every=5_000,
-        common=("algo=rlpd", *SIZES),
+        title="what progress is worth to RL that is shown nothing, our easiest task",
+        bases={"lift": OWN},
+        budget=200_000,
+        every=10_000,
+        common=("algo=rlpd", "algo.demo_ratio=0", *SIZES),
         algorithms={
             "sparse": (),
             "shaped": (LEARNED,),
