@@ -78,6 +78,8 @@ def table(result: Result) -> str:
                 row = [values.get(f"{kind}.{name.lower()}.{algorithm}{place}") for kind in COLUMNS]
                 if all(row):
                     cells = [_cell(one) for one in row if one is not None]
+                    if not values[f"reached.{name.lower()}.{algorithm}{place}"].value:
+                        cells[COLUMNS.index("steps")] = f"> {cells[COLUMNS.index('steps')]}"
                     lines.append(f"| {name} | {task} | `{algorithm}` | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n\n" + provenance(result) + "\n"
 

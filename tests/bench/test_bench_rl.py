@@ -150,7 +150,7 @@ def test_the_table_has_a_row_for_each_task_and_algorithm_and_for_all_tasks(small
     text = rl.table(Result("rl", "c", "abc", {"cpu": "x"}, (0,), tuple(found.values())))
     for task, runs in (("lift", 2), ("push", 2), ("all", 4)):
         assert f"| P9 | {task} | `ours` | {runs} | 0 k (0 k to 0 k) | 0.85 (0.85 to 0.85) | 0.00 |" in text
-        assert f"| P9 | {task} | `theirs` |" in text
+        assert f"| P9 | {task} | `theirs` | {runs} | > 1 k (1 k to 1 k) |" in text
 
 
 @pytest.mark.parametrize(
