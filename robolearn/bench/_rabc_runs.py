@@ -11,7 +11,7 @@ import numpy as np
 
 from robolearn.bench._pool import RECORDS, kept
 from robolearn.bench._reward_runs import Run as RewardRun
-from robolearn.bench._reward_runs import fitted
+from robolearn.bench._reward_runs import learn_progress
 from robolearn.bench._reward_sets import ALL, TRAIN_EPISODES, Part, merged, train_set
 from robolearn.bench._rl_problems import EPISODES, FLOW
 from robolearn.bench._rl_runs import TRAINING, judge
@@ -182,12 +182,9 @@ def _weigh(one: Run, data: EpisodeDataset) -> Path | None:
 
 def _read(one: Run, data: EpisodeDataset) -> NDArray[np.float64]:
     """Progress [frames] as a reward model sees it, trained if it is not yet."""
-    from robolearn.commands.common import claim
     from robolearn.commands.readings import open_reader, read_dataset, with_pictures
-    from robolearn.data.dataset import EpisodeDataset
 
-    claim(one.model.folder, one.model.settings)
-    folder = fitted(one.model, EpisodeDataset.load(train_set(one.task)))
+    folder = learn_progress(one.model)
     reader = open_reader(folder, data)
     place = one.folder / "readings"
     return read_dataset(reader, with_pictures(data, reader), identity={"model": str(folder)}, kept=place).progress

@@ -173,6 +173,21 @@ def fitted(one: Run, data: EpisodeDataset) -> Path:
     return one.folder / "training" / "model"
 
 
+def learn_progress(one: Run) -> Path:
+    """Train one of our models on its task's episodes unless that is done, for other benchmarks; return its folder.
+
+    Raises:
+        UserError: the folder is of a run with other settings.
+    """
+    from robolearn.commands.common import claim
+    from robolearn.data.dataset import EpisodeDataset
+
+    data = EpisodeDataset.load(train_set(one.task))
+    claim(one.folder, one.settings)
+    with told_to(one.folder / "log.txt"):
+        return fitted(one, data)
+
+
 def trained(one: Run, sets: Sets) -> tuple[Estimate, float]:
     """One of our models, and the probability from which it calls a task done."""
     from robolearn.rewards.serving import load_estimator

@@ -249,9 +249,11 @@ class Run(NamedTuple):
     @property
     def estimator(self) -> RewardRun | None:
         """The reward model whose progress shapes its reward; None where none does."""
+        if LEARNED not in self.words:
+            return None
         from robolearn.bench._reward_runs import Run as RewardRun
 
-        return RewardRun(self.task, "sarm", self.seed) if LEARNED in self.words else None
+        return RewardRun(self.task, "sarm", self.seed)
 
     @property
     def base(self) -> Base:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from robolearn.acting import ChunkActor
 from robolearn.bench._pool import kept
@@ -13,9 +13,6 @@ from robolearn.bench._rl_problems import EPISODES, LEARNED, OUT, PROBLEMS, Base,
 from robolearn.bench._verbs import collect, finetune, told_to, train
 from robolearn.commands.common import REPORT_SEED, SELECT_SEED
 from robolearn.protocols import VecEnv
-
-if TYPE_CHECKING:
-    from robolearn.bench._reward_runs import Run as RewardRun
 
 FIRST = (REPORT_SEED, SELECT_SEED)
 TRAINING = "training"  # folder of what is trained, in that of a base or a run
@@ -44,19 +41,6 @@ def prepare(task: str, base: Base) -> dict[str, Any]:
         known = {"steps": steps, "success": rates[0], "success_in_evaluations": rates[1]}
         save_result(folder / "base.json", known)
     return known
-
-
-def learn_progress(one: RewardRun) -> Path:
-    """Train the reward model that shapes rewards unless that is done, on episodes of its own; return its folder."""
-    from robolearn.bench._reward_runs import fitted
-    from robolearn.bench._reward_sets import train_set
-    from robolearn.commands.common import claim
-    from robolearn.data.dataset import EpisodeDataset
-
-    data = EpisodeDataset.load(train_set(one.task))
-    claim(one.folder, one.settings)
-    with told_to(one.folder / "log.txt"):
-        return fitted(one, data)
 
 
 def demonstrations_of(task: str, base: Base) -> Path:
@@ -123,6 +107,8 @@ def _train(task: str, base: Base) -> None:
 def _finetune(one: Run) -> dict[str, Any]:
     out, words = one.folder / TRAINING, one.words
     if one.estimator is not None:
+        from robolearn.bench._reward_runs import learn_progress
+
         learned = f"shaping.potential={learn_progress(one.estimator)}"
         words = tuple(learned if word == LEARNED else word for word in words)
     curve = finetune(

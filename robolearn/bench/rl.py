@@ -7,15 +7,22 @@ from pathlib import Path
 from typing import Any
 
 from robolearn.bench._pool import finish_all, kept, narrow
+from robolearn.bench._reward_runs import learn_progress
 from robolearn.bench._rl_measures import area, interval, reached, steps_to, worst_drop
 from robolearn.bench._rl_problems import PROBLEMS, Run, runs_of
 from robolearn.bench._rl_problems import SEEDS as SEEDS
-from robolearn.bench._rl_runs import finish, learn_progress, prepare
+from robolearn.bench._rl_runs import finish, prepare
 from robolearn.eval.metrics import SuccessRate
 from robolearn.eval.results import Measure, Result, provenance
 
 SUMMARY = "online RL algorithms on the same base policies: success over control steps (many hours; resumes)"
-COLUMNS = ("runs", "steps", "area", "drop", "success")
+COLUMNS: dict[str, Callable[[float], str]] = {
+    "runs": "{:.0f}".format,
+    "steps": lambda steps: f"{steps / 1000:.0f} k",
+    "area": "{:.2f}".format,
+    "drop": "{:.2f}".format,
+    "success": "{:.2f}".format,
+}
 PLOTS = Path("docs/images")
 Results = Mapping[Run, Mapping[str, Any]]
 
@@ -75,21 +82,17 @@ def table(result: Result) -> str:
         places = {task: f".{task}" for task in problem.bases} | ({"all": ""} if len(problem.bases) > 1 else {})
         for task, place in places.items():
             for algorithm in problem.algorithms:
-                row = [values.get(f"{kind}.{name.lower()}.{algorithm}{place}") for kind in COLUMNS]
-                if all(row):
-                    cells = [_cell(one) for one in row if one is not None]
-                    if not values[f"reached.{name.lower()}.{algorithm}{place}"].value:
-                        cells[COLUMNS.index("steps")] = f"> {cells[COLUMNS.index('steps')]}"
-                    lines.append(f"| {name} | {task} | `{algorithm}` | {' | '.join(cells)} |")
+                row = f"{name.lower()}.{algorithm}{place}"
+                if f"runs.{row}" not in values:
+                    continue
+                cells = {kind: _cell(values[f"{kind}.{row}"], text) for kind, text in COLUMNS.items()}
+                if not values[f"reached.{row}"].value:
+                    cells["steps"] = f"> {cells['steps']}"
+                lines.append(f"| {name} | {task} | `{algorithm}` | {' | '.join(cells.values())} |")
     return "\n".join(lines) + "\n\n" + provenance(result) + "\n"
 
 
-def _cell(measure: Measure) -> str:
-    def text(value: float) -> str:
-        if measure.id.startswith("runs."):
-            return f"{value:.0f}"
-        return f"{value / 1000:.0f} k" if measure.unit == "steps" else f"{value:.2f}"
-
+def _cell(measure: Measure, text: Callable[[float], str]) -> str:
     spread = "" if measure.interval is None else f" ({text(measure.interval[0])} to {text(measure.interval[1])})"
     return text(measure.value) + spread
 

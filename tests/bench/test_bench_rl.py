@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from robolearn.bench import _reward_runs, rl
 from robolearn.bench import _rl_measures as figures
 from robolearn.bench import _rl_problems as problems
 from robolearn.bench import _rl_runs as rl_runs
-from robolearn.bench import rl
 from robolearn.bench._rl_problems import LEARNED, PROBLEMS, Base, Problem, Run, runs_of
 from robolearn.commands.common import save_result
 from robolearn.compose import build, compose
@@ -191,7 +191,7 @@ def test_a_reward_may_be_shaped_by_progress_that_was_learned(monkeypatch, tmp_pa
 
     asked, trained = [], []
     monkeypatch.setattr(rl_runs, "finetune", lambda words, **_: asked.append(words))
-    monkeypatch.setattr(rl_runs, "learn_progress", lambda model: trained.append(model) or tmp_path)
+    monkeypatch.setattr(_reward_runs, "learn_progress", lambda model: trained.append(model) or tmp_path)
     monkeypatch.setattr(rl_runs, "judge", lambda *_: [])
     monkeypatch.setattr(rl_runs, "act_ms", lambda *_: {})
     for name in ("raw", "shaped_by_simulator"):

@@ -235,12 +235,13 @@ def test_an_actor_update_does_not_move_the_critic_and_targets_follow_slowly():
 
 def test_the_average_follows_the_actor_and_is_what_acts_without_exploring_and_what_is_saved(tmp_path):
     learner = make_learner(average_tau=0.25, critic_warmup_updates=0)
-    old = parameters(learner.averaged)
+    start = old = parameters(learner.averaged)
     for number in range(1, 4):
         update(learner, make_batch(reward=torch.ones(32)), number)
         expected = old + 0.25 * (parameters(learner.actor) - old)
         old = parameters(learner.averaged)
         torch.testing.assert_close(old, expected)
+    assert (old != start).any()
     assert learner.acting(None).correction.actor is learner.averaged
     assert learner.acting(np.random.default_rng(0)).correction.correction.actor is learner.actor
     learner.save(tmp_path)
@@ -250,8 +251,10 @@ def test_the_average_follows_the_actor_and_is_what_acts_without_exploring_and_wh
 
 def test_an_average_that_follows_at_once_is_the_actor():
     learner = make_learner(average_tau=1.0, critic_warmup_updates=0)
+    start = parameters(learner.averaged)
     for number in range(1, 4):
         update(learner, make_batch(reward=torch.ones(32)), number)
+    assert (parameters(learner.averaged) != start).any()
     torch.testing.assert_close(parameters(learner.averaged), parameters(learner.actor), rtol=0, atol=0)
 
 
