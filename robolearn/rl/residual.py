@@ -114,6 +114,7 @@ class Residual:
         descend(self.optimizers["critic"], loss)
         follow(self.critic_target.parts, self.critic.parts, config.tau)
         follow(self.actor_target.observer, self.actor.observer, config.tau)  # the critics' target reads it
+        follow(self.averaged.observer, self.actor.observer, config.average_tau)  # the critics train it, from the start
         metrics = {"critic_loss": loss.detach()}
         if self.clock.updates > config.critic_warmup_updates and self.clock.updates % config.actor_every == 0:
             penalty = self.penalty()
@@ -121,7 +122,7 @@ class Residual:
                 actor_loss, residual = self.actor_loss(batch, penalty=penalty)
                 descend(self.optimizers["actor"], actor_loss)
             follow(self.actor_target.net, self.actor.net, config.tau)
-            follow(self.averaged, self.actor, config.average_tau)
+            follow(self.averaged.net, self.actor.net, config.average_tau)
             metrics |= {"actor_loss": actor_loss.detach(), "residual": residual.detach().abs().mean()}
             metrics["penalty"] = torch.tensor(penalty)
         return metrics

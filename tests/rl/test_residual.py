@@ -1,6 +1,7 @@
 """Losses and updates of the residual, on numbers that can be worked out by hand."""
 
 import numpy as np
+import picture_toy
 import pytest
 import torch
 from rl_toy import make_config
@@ -247,6 +248,21 @@ def test_the_average_follows_the_actor_and_is_what_acts_without_exploring_and_wh
     learner.save(tmp_path)
     saved = load_residual(tmp_path, learner.units).actor
     torch.testing.assert_close(parameters(saved), old, rtol=0, atol=0)
+
+
+def test_the_average_sees_as_the_critics_have_learned_to_while_they_learn_alone():
+    learner = Residual(
+        make_config(average_tau=0.25, critic_warmup_updates=2), policy=None, units=picture_toy.make_units(), seed=0
+    )
+    pictures = torch.randint(0, 256, (32, picture_toy.SIDE, picture_toy.SIDE, 3), dtype=torch.uint8)
+    frames = {VECTOR: torch.zeros(32, 1), BASE: torch.zeros(32, 1), picture_toy.CAMERA: pictures}
+    batch = make_batch(frames=frames, after=frames, action=torch.zeros(32, 1, 1), reward=torch.ones(32))
+    start, hands = parameters(learner.averaged.observer), parameters(learner.averaged.net)
+    update(learner, batch, 1)
+    expected = start + 0.25 * (parameters(learner.actor.observer) - start)
+    torch.testing.assert_close(parameters(learner.averaged.observer), expected)
+    assert (expected != start).any()
+    torch.testing.assert_close(parameters(learner.averaged.net), hands, rtol=0, atol=0)
 
 
 def test_an_average_that_follows_at_once_is_the_actor():
