@@ -1,7 +1,8 @@
 """What the baselines of `robolearn bench rewards` share: features, words, training, calibration.
 
 They see what ours see: normalised numbers of each frame, where bodies are from each other, and an instruction. There
-are no weights of a text encoder at hand, so words are fixed random vectors, the same for all baselines. Our trainer
+are no weights of encoders at hand, so words are fixed random vectors, the same for all baselines, and features of
+pictures are those that our `sarm` has learned. Our trainer
 trains them on as many frames as ours see, and they are judged like ours: temperature scaling of ours has its
 counterpart in Platt's scaling of theirs.
 """
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from robolearn.bench._platt import logit, platt
 from robolearn.bench._reward_judge import Estimate, Read
 from robolearn.commands.reward_data import footage, labelled_episodes, labels_of, read_schema
 from robolearn.language import PADDING, Tokenizer
@@ -27,13 +29,13 @@ if TYPE_CHECKING:
     from robolearn.config import TrainRewardConfig
     from robolearn.data.dataset import EpisodeDataset
     from robolearn.rewards.clips import Footage
+    from robolearn.rewards.model import FrameEncoder
     from robolearn.schema import Schema
 
-Floats = NDArray[np.floating]
 Channels = Mapping[str, NDArray[np.float32]]
 STATE, SCENE = "observation.state", "observation.environment_state"
 TEXT_DIM = 64
-CERTAIN = 1e-4  # scores nearer to 0 or 1 than this count alike when they are scaled
+AT_A_TIME = 256  # pictures
 
 
 @dataclass(frozen=True)
@@ -132,6 +134,8 @@ def train_baseline(
     data: EpisodeDataset,
     shares: NDArray[np.float64],
     *,
+    observed: Sequence[str] = (STATE, SCENE),
+    eyes: FrameEncoder | None = None,
     config: TrainRewardConfig,
     seed: int,
     out: Path,
@@ -142,6 +146,8 @@ def train_baseline(
         setup: the baseline.
         data: episodes with stages.
         shares: of the stages in the progress.
+        observed: channels that it sees, proprioception and poses or pictures.
+        eyes: whose features of pictures it sees.
         config: of the training and of what is kept for validation.
         seed: of weights, batches and the choice of the validation episodes.
         out: folder of the checkpoint.
@@ -151,7 +157,7 @@ def train_baseline(
     from robolearn.train.trainer import train
 
     kept, held_out = data.split(config.validation, seed=seed)
-    schema = read_schema(data, [STATE, SCENE])
+    schema = read_schema(data, list(observed))
     films = footage(
         kept,
         schema,
@@ -161,7 +167,7 @@ def train_baseline(
         seed=seed,
     )
     normalizer = Normalizer(schema, kept.statistics)
-    features = features_of(schema, normalizer)
+    features = features_of(schema, normalizer) if eyes is None else features_by(eyes)
     films = replace(films, channels=features(films.channels))
     make: Callable[..., Baseline] = importlib.import_module(f"{__package__}.{setup.module}").make
     torch.manual_seed(seed)
@@ -214,6 +220,24 @@ def features_of(schema: Schema, normalizer: Normalizer) -> Callable[[Channels], 
     return features
 
 
+def features_by(eyes: FrameEncoder) -> Callable[[Channels], Channels]:
+    """Return a function from channels [T, ...] with pictures to these with features [T, n] in place of a scene."""
+    import torch
+
+    eyes.eval()
+
+    @torch.inference_mode()
+    def features(channels: Mapping[str, NDArray[Any]]) -> Channels:
+        parts = []
+        for key, camera in zip(eyes.pictures, eyes.cameras, strict=True):
+            pictures = torch.from_numpy(channels[key])
+            parts.append(torch.cat([camera(some[None])[0] for some in pictures.split(AT_A_TIME)]).numpy())
+        rest = {key: values for key, values in channels.items() if key not in eyes.pictures}
+        return {**rest, SCENE: np.concatenate(parts, axis=1)}
+
+    return features
+
+
 def calibrated(
     scores: Callable[[Mapping[str, NDArray[Any]], str], Scores],
     done: Sequence[NDArray[np.float64]],
@@ -234,7 +258,7 @@ def calibrated(
     slope, offset = platt(np.concatenate(done), np.concatenate(truths))
 
     def probability(score: NDArray[np.float64]) -> NDArray[np.float64]:
-        return 1.0 / (1.0 + np.exp(-slope * _logit(score) - offset))
+        return 1.0 / (1.0 + np.exp(-slope * logit(score) - offset))
 
     done_at = done_threshold([probability(score) for score in done], truths)
 
@@ -246,33 +270,6 @@ def calibrated(
     return estimate, done_at
 
 
-def platt(scores: Floats, truths: NDArray[np.bool_]) -> tuple[float, float]:
-    """Return slope a and offset b of P = sigmoid(a logit(score) + b) (Platt 1999, with his targets short of 0 and 1).
-
-    Args:
-        scores: [n] in [0, 1].
-        truths: [n].
-    """
-    import torch
-    from torch.nn import functional
-
-    positives, negatives = int(truths.sum()), int((~truths).sum())
-    targets = np.where(truths, (positives + 1) / (positives + 2), 1 / (negatives + 2))
-    x, y = torch.from_numpy(_logit(scores)), torch.from_numpy(targets)
-    line = torch.tensor([1.0, 0.0], dtype=torch.float64, requires_grad=True)
-    optimizer = torch.optim.LBFGS([line], max_iter=200, line_search_fn="strong_wolfe")
-
-    def surprise() -> torch.Tensor:
-        optimizer.zero_grad()
-        loss = functional.binary_cross_entropy_with_logits(line[0] * x + line[1], y)
-        loss.backward()
-        return loss
-
-    optimizer.step(surprise)
-    slope, offset = line.tolist()
-    return slope, offset
-
-
 def word_features(tokens: NDArray[np.int64]) -> NDArray[np.float32]:
     """Return features [n, TEXT_DIM] of instructions from their ids [n, words, pieces]: a sum of a vector per word."""
     words = tokens[..., 0]  # the first piece of a word is itself
@@ -281,8 +278,3 @@ def word_features(tokens: NDArray[np.int64]) -> NDArray[np.float32]:
     count = np.maximum((words != PADDING).sum(-1, keepdims=True), 1)
     features: NDArray[np.float32] = (vectors[words].sum(-2) / np.sqrt(count)).astype(np.float32)
     return features
-
-
-def _logit(score: Floats) -> NDArray[np.float64]:
-    inside = np.clip(score.astype(np.float64), CERTAIN, 1 - CERTAIN)
-    return np.log(inside / (1 - inside))

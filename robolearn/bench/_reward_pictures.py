@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from robolearn.bench._reward_judge import Estimate, pack, unpack
-from robolearn.bench._reward_sets import HELD_OUT, TASKS
+from robolearn.bench._reward_sets import HELD_OUT, INPUTS, TASKS
 from robolearn.commands.reward_data import LabelledEpisode
 from robolearn.commands.reward_pictures import by_kind
 from robolearn.eval.charts import Chart, Series
@@ -45,7 +46,7 @@ def examples(estimate: Estimate, episodes: Sequence[LabelledEpisode]) -> dict[st
 
 
 def draw(folder: Path, results: Mapping[Run, Mapping[str, Any]]) -> None:
-    """Draw `rewards_TASK.png` of each task of which results keep examples.
+    """Draw `rewards_TASK.png`, or with images `rewards_TASK_images.png`, of each task of which results keep examples.
 
     Args:
         folder: of the pictures.
@@ -53,11 +54,16 @@ def draw(folder: Path, results: Mapping[Run, Mapping[str, Any]]) -> None:
     """
     from robolearn.eval.plots import save_grid
 
-    for task in TASKS:
-        found = {one.estimator: kept for one, result in results.items() if one.task == task and (kept := _kept(result))}
+    for task, inputs in itertools.product(TASKS, INPUTS):
+        found = {
+            one.estimator: kept
+            for one, result in results.items()
+            if (one.task, one.inputs) == (task, inputs) and (kept := _kept(result))
+        }
         known = {name: found[name] for name in SHOWN if name in found}
         if known:
-            save_grid(folder / f"rewards_{task}.png", charts(known), columns=COLUMNS)
+            name = f"rewards_{task}.png" if inputs == "state" else f"rewards_{task}_{inputs}.png"
+            save_grid(folder / name, charts(known), columns=COLUMNS)
 
 
 def charts(known: Mapping[str, Examples]) -> list[Chart]:

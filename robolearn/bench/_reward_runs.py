@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import time
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -13,7 +14,7 @@ from robolearn.bench._pool import RECORDS, kept
 from robolearn.bench._reward_baselines import SCENE, STATE, THEIRS, train_baseline
 from robolearn.bench._reward_judge import Estimate, Read, judge, judge_controls, pack
 from robolearn.bench._reward_pictures import examples
-from robolearn.bench._reward_sets import OUT, TEST_EPISODES, TRAIN_EPISODES, test_sets, train_set
+from robolearn.bench._reward_sets import OUT, TEST_EPISODES, TRAIN_EPISODES, judged_sets, train_set
 from robolearn.bench._verbs import options, told_to
 from robolearn.commands.reward_data import LabelledEpisode, labelled_episodes, labels_of, read_schema, shares_of
 
@@ -22,9 +23,11 @@ if TYPE_CHECKING:
 
     from robolearn.config import TrainRewardConfig
     from robolearn.data.dataset import EpisodeDataset
+    from robolearn.rewards.serving import TorchEstimator
 
 CONTROLLED = 40  # successes on which controls are played
-OBSERVED = (STATE, SCENE)
+CAMERA = "observation.images.external"
+OBSERVED = {"state": (STATE, SCENE), "images": (STATE, CAMERA)}
 # how wrong instructions are said that no training saw
 WRONG = ("water the plants", "open the window a little", "hand me the screwdriver", "clean the table with the sponge")
 # frames of a step: 128 x 6, 48 x 48, 96 x 8, 38 x 20 and 96 x 8
@@ -35,7 +38,13 @@ TRAINED = {
     "value": ("reward=value", "train.batch_size=38"),
     "preference": ("reward=preference", "train.batch_size=96"),
 }
+# 64 x 6 and 8 x 48: a picture takes a thread a millisecond
+TRAINED_ON_IMAGES = {
+    "sarm": ("reward=sarm", "train.batch_size=64"),
+    "recurrent": ("reward=recurrent", "train.batch_size=8"),
+}
 GIVEN = ("clock", "oracle")
+TIMED = 200  # frames that an estimator is given one by one
 
 
 class Run(NamedTuple):
@@ -44,11 +53,13 @@ class Run(NamedTuple):
     task: str
     estimator: str
     seed: int
+    inputs: str = "state"
 
     @property
     def folder(self) -> Path:
         """Where its training is kept."""
-        return OUT / "runs" / f"{self.task}-{self.estimator}-seed{self.seed}"
+        kind = "" if self.inputs == "state" else f"-{self.inputs}"
+        return OUT / "runs" / f"{self.task}{kind}-{self.estimator}-seed{self.seed}"
 
     @property
     def record(self) -> Path:
@@ -58,7 +69,7 @@ class Run(NamedTuple):
     @property
     def settings(self) -> dict[str, Any]:
         """What its result depends on."""
-        words = TRAINED.get(self.estimator, ())
+        words = self.words
         reward = _composed(words) if words else None
         if self.estimator in THEIRS:
             reward = _composed(()) | {"reward": asdict(THEIRS[self.estimator])}
@@ -66,8 +77,18 @@ class Run(NamedTuple):
             "words": [*words, f"task={self.task}", f"seed={self.seed}"],
             "reward": reward,
             "episodes": [TRAIN_EPISODES, TEST_EPISODES, CONTROLLED],
-            "observed": list(OBSERVED),
+            "observed": list(OBSERVED[self.inputs]),
         }
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """Options of `robolearn train-reward`; none for what is not ours."""
+        return (TRAINED if self.inputs == "state" else TRAINED_ON_IMAGES).get(self.estimator, ())
+
+    @property
+    def eyes(self) -> Run | None:
+        """Whose features of pictures it is given; None where it has none or its own."""
+        return self._replace(estimator="sarm") if self.inputs == "images" and self.estimator in THEIRS else None
 
 
 def _options(words: tuple[str, ...]) -> TrainRewardConfig:
@@ -96,17 +117,22 @@ class Sets(NamedTuple):
     shares: NDArray[np.float64]
 
 
-def load_sets(task: str) -> Sets:
+def load_sets(task: str, inputs: str = "state") -> Sets:
     """Collect a task's sets unless they are there, and read them."""
-    from robolearn.data.dataset import EpisodeDataset
-
-    train = EpisodeDataset.load(train_set(task))
+    train = _read(train_set(task, inputs), inputs)
     shares = shares_of(train)
     tests = {}
-    for name, folder in test_sets(task).items():
-        data = EpisodeDataset.load(folder)
-        tests[name] = labelled_episodes(data, read_schema(data, list(OBSERVED)), labels_of(data, shares))
+    for name, folder in judged_sets(task, inputs).items():
+        data = _read(folder, inputs)
+        tests[name] = labelled_episodes(data, read_schema(data, list(OBSERVED[inputs])), labels_of(data, shares))
     return Sets(train, tests, shares)
+
+
+def _read(folder: Path, inputs: str) -> EpisodeDataset:
+    from robolearn.data.dataset import EpisodeDataset
+    from robolearn.data.images import ImageOptions
+
+    return EpisodeDataset.load(folder, images=ImageOptions(keys=(CAMERA,)) if inputs == "images" else None)
 
 
 def finish(one: Run) -> tuple[Run, dict[str, Any]]:
@@ -124,7 +150,7 @@ def finish(one: Run) -> tuple[Run, dict[str, Any]]:
     one.folder.mkdir(parents=True, exist_ok=True)
     claim(one.folder, one.settings)
     with told_to(one.folder / "log.txt"):
-        sets = load_sets(one.task)
+        sets = load_sets(one.task, one.inputs)
         estimate, done_at = make(one, sets)
         num_stages = len(sets.train.stage_names)
         figures = {
@@ -135,10 +161,13 @@ def finish(one: Run) -> tuple[Run, dict[str, Any]]:
         figures["controls"] = judge_controls(estimate, films, wrong=WRONG, seed=one.seed)
         looked_at = sets.tests if one.seed == 0 and one.estimator not in GIVEN else {}
         shown = {name: examples(estimate, episodes) for name, episodes in looked_at.items()}
+        speed = frames_per_s(one, sets.tests["in_distribution"]) if one.words else None
     packed = {name: {key: pack(values) for key, values in one_set.items()} for name, one_set in figures.items()}
     result = {"settings": one.settings, "commit": commit(), "done_at": done_at, "figures": packed}
     if shown:
         result["examples"] = shown
+    if speed is not None:
+        result["frames_per_s"] = speed
     save_result(one.record, result)
     return one, result
 
@@ -148,24 +177,34 @@ def make(one: Run, sets: Sets) -> tuple[Estimate, float]:
     if one.estimator == "clock":
         return clock(sets), 0.999
     if one.estimator == "oracle":
-        return oracle(sets), 0.5
+        return oracle(sets, OBSERVED[one.inputs]), 0.5
     if one.estimator in THEIRS:
-        setup, out = THEIRS[one.estimator], one.folder / "training"
-        return train_baseline(setup, sets.train, sets.shares, config=_options(()), seed=one.seed, out=out)
+        return train_baseline(
+            THEIRS[one.estimator],
+            sets.train,
+            sets.shares,
+            observed=OBSERVED[one.inputs],
+            eyes=None if one.eyes is None else _load(one.eyes, sets.train).model.frames,
+            config=_options(()),
+            seed=one.seed,
+            out=one.folder / "training",
+        )
     return trained(one, sets)
 
 
 def fitted(one: Run, data: EpisodeDataset) -> Path:
-    """Train one of our models on `data` by `robolearn train-reward`, or go on training it; return its folder."""
+    """Train one of our models on `data` by `robolearn train-reward` unless that is done; return its folder."""
     from robolearn.commands.train_reward import train_reward
 
-    config = _options(("train.device=cpu", "train.tensorboard=false", *TRAINED[one.estimator]))
+    if (one.folder / "training" / "validation.json").exists():  # what is written last
+        return one.folder / "training" / "model"
+    config = _options(("train.device=cpu", "train.tensorboard=false", *one.words))
     train_reward(
         config.reward,
         config.train,
         config.augment,
         data=data,
-        observations=list(OBSERVED),
+        observations=list(OBSERVED[one.inputs]),
         validation=config.validation,
         seed=one.seed,
         out=one.folder / "training",
@@ -180,9 +219,8 @@ def learn_progress(one: Run) -> Path:
         UserError: the folder is of a run with other settings.
     """
     from robolearn.commands.common import claim
-    from robolearn.data.dataset import EpisodeDataset
 
-    data = EpisodeDataset.load(train_set(one.task))
+    data = _read(train_set(one.task, one.inputs), one.inputs)
     claim(one.folder, one.settings)
     with told_to(one.folder / "log.txt"):
         return fitted(one, data)
@@ -190,9 +228,7 @@ def learn_progress(one: Run) -> Path:
 
 def trained(one: Run, sets: Sets) -> tuple[Estimate, float]:
     """One of our models, and the probability from which it calls a task done."""
-    from robolearn.rewards.serving import load_estimator
-
-    estimator = load_estimator(fitted(one, sets.train))
+    estimator = _load(one, sets.train)
 
     def estimate(frames: Mapping[str, NDArray[Any]], instruction: str) -> Read:
         reading = estimator.episode(frames, instruction)
@@ -201,6 +237,26 @@ def trained(one: Run, sets: Sets) -> tuple[Estimate, float]:
         )
 
     return estimate, estimator.model.config.done_at
+
+
+def frames_per_s(one: Run, episodes: Sequence[LabelledEpisode]) -> float:
+    """How many frames one of our models reads in a second of a thread's time, given one by one."""
+    from robolearn.rewards.serving import load_estimator
+
+    estimator, episode = load_estimator(one.folder / "training" / "model"), episodes[0]
+    frames = [{key: values[t % len(values)] for key, values in episode.frames.items()} for t in range(TIMED)]
+    estimator.update(frames[0], episode.instruction)
+    estimator.reset()
+    begun = time.process_time()
+    for frame in frames:
+        estimator.update(frame, episode.instruction)
+    return TIMED / (time.process_time() - begun)
+
+
+def _load(one: Run, data: EpisodeDataset) -> TorchEstimator:
+    from robolearn.rewards.serving import load_estimator
+
+    return load_estimator(fitted(one, data))
 
 
 def clock(sets: Sets) -> Estimate:
@@ -220,23 +276,23 @@ def clock(sets: Sets) -> Estimate:
     return estimate
 
 
-def oracle(sets: Sets) -> Estimate:
-    """The truth, looked up by what is seen: what a perfect reader of the state would say."""
+def oracle(sets: Sets, observed: Sequence[str]) -> Estimate:
+    """The truth, looked up by what is observed: what a perfect reader of it would say."""
+
+    def seen(frames: Mapping[str, NDArray[Any]], t: int) -> bytes:
+        return b"".join(np.ascontiguousarray(frames[key][t]).tobytes() for key in observed)
+
     known = {}
     for episodes in sets.tests.values():
         for episode in episodes:
             for t in range(len(episode.labels.stage)):
-                known[_seen(episode.frames, t)] = (episode.labels.stage[t], episode.labels.progress[t])
+                known[seen(episode.frames, t)] = (episode.labels.stage[t], episode.labels.progress[t])
 
     def estimate(frames: Mapping[str, NDArray[Any]], instruction: str) -> Read:
-        found = [known[_seen(frames, t)] for t in range(len(frames[OBSERVED[0]]))]
+        found = [known[seen(frames, t)] for t in range(len(frames[observed[0]]))]
         stage, progress = (np.array(column) for column in zip(*found, strict=True))
         if instruction in WRONG:
             stage, progress = np.zeros_like(stage), np.zeros_like(progress)
         return Read(stage, progress, (stage >= len(sets.shares)).astype(float))
 
     return estimate
-
-
-def _seen(frames: Mapping[str, NDArray[Any]], t: int) -> bytes:
-    return b"".join(np.ascontiguousarray(frames[key][t]).tobytes() for key in OBSERVED)

@@ -35,7 +35,7 @@ def collect(words: Sequence[str], *, num_episodes: int, seed: int, out: Path, su
     from robolearn.compose import build, compose
 
     config = build("collect", compose("collect", ["env.threads=1", *words]))
-    scenario = Scenario(config.task, config.robot, config.env, config.expert, linger=config.linger)
+    scenario = Scenario(config.task, config.robot, config.env, config.expert, config.randomization, config.linger)
     return verb.collect(scenario, num_episodes=num_episodes, seed=seed, out=out, success_only=success_only)
 
 

@@ -19,13 +19,13 @@ from lerobot.rewards.sarm.sarm_utils import apply_rewind_augmentation, compute_a
 from robolearn.bench import _reward_runs
 from robolearn.bench._lerobot_sarm import rewindable, segment_targets, shipped_batch, shown_and_labelled
 from robolearn.bench._mended_sarm import MendedSARM, mended_batch, predicate_targets
+from robolearn.bench._platt import platt
 from robolearn.bench._reward_baselines import (
     SCENE,
     STATE,
     THEIRS,
     Material,
     features_of,
-    platt,
     train_baseline,
     word_features,
 )
@@ -34,6 +34,7 @@ from robolearn.bench._rewind import evenly, film_batch, first_done, rewound_film
 from robolearn.commands.reward_data import footage, labels_of, read_schema, shares_of
 from robolearn.compose import build, compose
 from robolearn.data.dataset import EpisodeDataset
+from robolearn.data.images import Images
 from robolearn.data.layout import PROGRESS, PROGRESS_FEATURE, STAGE, STAGE_FEATURE
 from robolearn.data.stages import columns
 from robolearn.errors import UserError
@@ -368,6 +369,56 @@ def test_a_baseline_learns_and_a_finished_training_is_read_again(data, name, tmp
     again, _ = train_baseline(tiny(name), data, sets.shares, config=config, seed=0, out=checkpoint.parent)
     np.testing.assert_allclose(again(frames, "go there").progress, read.progress, atol=1e-6)
     assert checkpoint.stat().st_mtime_ns == written
+
+
+CAMERA, SIDE = "observation.images.external", 8
+
+
+class Brightness(torch.nn.Module):
+    """Eyes that tell a picture's brightness, and how many they were shown at a time."""
+
+    def __init__(self):
+        super().__init__()
+        self.pictures, self.cameras, self.asked = (CAMERA,), [self.look], []
+
+    def look(self, pictures):
+        self.asked.append(pictures.shape[1])
+        mean = pictures.float().mean((2, 3, 4)) / 127.5 - 1
+        return torch.stack((mean, -mean), dim=-1)
+
+
+def filmed(data):
+    """The same, but where one is shows in the brightness of a picture alone."""
+    rng = np.random.default_rng(1)
+    bright = (255 * data.channels[STATE][:, 0]).astype(np.uint8)
+    film = Images(np.tile(bright[:, None, None, None], (1, SIDE, SIDE, 3)), np.arange(len(bright)))
+    channels = data.channels | {STATE: rng.normal(size=data.channels[STATE].shape).astype(np.float32)}
+    del channels[SCENE]
+    picture = Feature("image", (SIDE, SIDE, 3), ("height", "width", "channels"), ("1",) * 3, "observation")
+    features = {key: data.schema[key] for key in (STATE, "action", STAGE, PROGRESS)} | {CAMERA: picture}
+    return dataclasses.replace(data, schema=Schema(features, fps=20), channels=channels, images={CAMERA: film})
+
+
+def test_a_baseline_sees_pictures_through_the_eyes_it_is_given(data, tmp_path):
+    eyes, film = Brightness(), filmed(data)
+    config = build("train-reward", compose("train-reward", ["dataset=none", "train.steps=100"]))
+    estimate, _ = train_baseline(
+        tiny("rewind"),
+        film,
+        shares_of(film),
+        observed=(STATE, CAMERA),
+        eyes=eyes,
+        config=config,
+        seed=0,
+        out=tmp_path,
+    )
+    assert sum(eyes.asked) >= film.num_frames
+    assert max(eyes.asked) <= 256
+    frames = {STATE: film.channels[STATE][60:120], CAMERA: film.images[CAMERA].take(np.arange(60, 120))}
+    truth = data.channels[PROGRESS][60:120, 0]
+    assert spearman(estimate(frames, "go there").progress, truth) > 0.9
+    dark = {**frames, CAMERA: np.zeros_like(frames[CAMERA])}
+    assert estimate(dark, "go there").progress.max() < 0.2
 
 
 def test_what_a_result_depends_on_names_the_setup():

@@ -102,6 +102,12 @@ def test_pictures_are_drawn_of_the_tasks_that_have_examples(tmp_path, monkeypatc
     assert len(made[0].series[0].x) == 50  # the success of the other set is not shown
 
 
+def test_what_was_seen_in_images_has_a_picture_of_its_own(tmp_path):
+    results = {Run("stack", "sarm", 0): result_of(exact), Run("stack", "sarm", 0, "images"): result_of(halved)}
+    draw(tmp_path, results)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["rewards_stack.png", "rewards_stack_images.png"]
+
+
 def test_a_picture_is_a_png_file(tmp_path):
     draw(tmp_path, {Run("pick_place", "sarm", 0): result_of(halved)})
     assert [path.name for path in tmp_path.iterdir()] == ["rewards_pick_place.png"]
@@ -112,12 +118,14 @@ def test_only_the_first_seed_of_models_keeps_examples(tmp_path, monkeypatch):
     monkeypatch.setattr(_reward_runs, "RECORDS", tmp_path / "records")
     monkeypatch.setattr(_reward_runs, "OUT", tmp_path / "out")
     data = type("Data", (), {"stage_names": ("near", "far")})
-    monkeypatch.setattr(_reward_runs, "load_sets", lambda task: Sets(data, TESTS, SHARES))
+    monkeypatch.setattr(_reward_runs, "load_sets", lambda task, inputs: Sets(data, TESTS, SHARES))
     monkeypatch.setattr(_reward_runs, "make", lambda one, sets: (halved, 0.5))
+    monkeypatch.setattr(_reward_runs, "frames_per_s", lambda one, episodes: 50.0)
     monkeypatch.setattr("robolearn.commands.common.use_one_thread", lambda: None)
     for one in (Run("stack", "sarm", 0), Run("stack", "sarm", 1), Run("stack", "clock", 0)):
         _, result = _reward_runs.finish(one)
         assert ("examples" in result) == (one == Run("stack", "sarm", 0))
+        assert ("frames_per_s" in result) == (one.estimator == "sarm")
         assert kept(one) == result
 
 
