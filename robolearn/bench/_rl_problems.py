@@ -116,6 +116,14 @@ PROBLEMS: dict[str, Problem] = {
         common=SIZES,
         algorithms={"residual": ("algo=residual",), "rlpd": ("algo=rlpd",)},
     ),
+    "P7_on_policy": Problem(
+        title="the same on-policy, in twenty times the steps, our tasks",
+        bases={"stack": OWN},
+        budget=2_400_000,
+        every=100_000,
+        num_seeds=1,
+        algorithms={"ppo_residual": ("algo=ppo_residual",)},
+    ),
     "P3": Problem(
         title="a frozen flow policy steered by its noise, Meta-World",
         bases={ASSEMBLY: NOISY},
