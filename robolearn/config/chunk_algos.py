@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from robolearn.config.online import ActorCriticConfig, OfflineConfig, OffPolicyConfig, SoftActorCriticConfig
+from robolearn.config.online import (
+    ActorCriticConfig,
+    AveragedConfig,
+    OfflineConfig,
+    OffPolicyConfig,
+    SoftActorCriticConfig,
+)
 from robolearn.config.option import option
 
 
@@ -19,7 +25,7 @@ class ChunkAlgoConfig(OffPolicyConfig):
 
 
 @dataclass(kw_only=True)
-class NoiseSteeringConfig(SoftActorCriticConfig, ChunkAlgoConfig):
+class NoiseSteeringConfig(AveragedConfig, SoftActorCriticConfig, ChunkAlgoConfig):
     """Off-policy RL of the noise that a frozen flow or diffusion policy starts from."""
 
     noise_bound: float = option("largest magnitude of a component of the noise", low=0.01)

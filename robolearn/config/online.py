@@ -79,7 +79,18 @@ class SoftActorCriticConfig(ActorCriticConfig):
 
 
 @dataclass(kw_only=True)
-class ResidualConfig(ActorCriticConfig):
+class AveragedConfig:
+    """What keeps a running average of its actor's weights."""
+
+    average_tau: float = option(
+        "rate, per update, at which the weights that are evaluated and kept follow the actor's; 1: they are these",
+        low=0,
+        high=1,
+    )
+
+
+@dataclass(kw_only=True)
+class ResidualConfig(AveragedConfig, ActorCriticConfig):
     """Residual off-policy RL on a frozen base policy."""
 
     n_step: int = option("steps of the n-step return", low=1)
@@ -93,11 +104,6 @@ class ResidualConfig(ActorCriticConfig):
     target_noise: float = option("deviation of the noise on the target's action, normalised units", low=0)
     actor_noise: float = option("deviation of the noise on the action that the actor's loss values", low=0)
     actor_every: int = option("critic updates per actor update", low=1)
-    average_tau: float = option(
-        "rate, per update, at which the weights that are evaluated and kept follow the actor's; 1: they are these",
-        low=0,
-        high=1,
-    )
     exploration_noise: float = option("deviation of the noise on actions, normalised units", low=0)
     noise_spread: float = option(
         "the first world has this times less of that noise, the last one this times more; 1: all the same", low=1

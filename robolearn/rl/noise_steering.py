@@ -13,6 +13,9 @@ that was executed, by the actor or by demonstrators,
 and distilled into values of noise, Q_W(s, w) <- Q_A(s, base(s, w)), which have a gradient without that of the base. The
 actor minimises alpha log pi(w | s) - min Q_W(s, w), and alpha follows a target entropy (soft actor-critic, Haarnoja et
 al. 2018). log pi is that of w / b, per component, so that alpha does not depend on how many there are.
+
+Who is evaluated and kept has a running average of the actor's weights, which is not in the paper: the newest alone
+swing from one evaluation to the next.
 """
 
 from __future__ import annotations
@@ -107,11 +110,13 @@ class NoiseSteering(Tempered):
         self.noise_critic = critics(seen_dim + noise_dim, config)
         self.target_observer = copy.deepcopy(self.actor.observer).requires_grad_(False)
         self.target_critic = copy.deepcopy(self.critic).requires_grad_(False)
+        self.averaged = copy.deepcopy(self.actor).requires_grad_(False)
         self.modules: dict[str, nn.Module] = {
             "critic": self.critic,
             "noise_critic": self.noise_critic,
             "target_observer": self.target_observer,
             "target_critic": self.target_critic,
+            "averaged": self.averaged,
             "temperature": self.temperature,
         }
         # the observer learns from the values of chunks alone; all others read it
@@ -124,7 +129,7 @@ class NoiseSteering(Tempered):
     def acting(self, rng: np.random.Generator | None) -> Acting:
         """See `robolearn.rl.online.Algorithm.acting`; the first steps are the base's own."""
         if rng is None:
-            return Acting(SteeredPolicy(self.policy, self.actor, self.units, greedy=self.config.greedy))
+            return Acting(SteeredPolicy(self.policy, self.averaged, self.units, greedy=self.config.greedy))
         return Acting(SteeredPolicy(self.policy, self.actor, self.units, steers=lambda: self._learns))
 
     @property
@@ -182,6 +187,7 @@ class NoiseSteering(Tempered):
         descend(self.optimizers["critic"], critic_loss)
         follow(self.target_critic, self.critic, self.config.tau)
         follow(self.target_observer, self.actor.observer, self.config.tau)
+        follow(self.averaged.observer, self.actor.observer, self.config.average_tau)
         with torch.no_grad():
             seen, seen_after = self.actor.observer(batch.frames), self.actor.observer(batch.after)
         # the base's own noise, which is broad, and the actor's, where its values are used
@@ -195,6 +201,7 @@ class NoiseSteering(Tempered):
         with frozen(self.noise_critic.parts):
             loss, log_prob = self.actor_loss(seen)
             descend(self.optimizers["actor"], loss)
+        follow(self.averaged.net, self.actor.net, self.config.average_tau)
         descend(self.optimizers["temperature"], self.temperature_loss(log_prob))
         return {"actor_loss": loss.detach(), "entropy": -log_prob.detach(), "temperature": self.alpha}
 
@@ -207,10 +214,10 @@ class NoiseSteering(Tempered):
         return torch.randn(batch, math.prod(self.noise_shape), generator=self.generator)
 
     def save(self, folder: Path) -> None:
-        """Write the actor beside the base policy in `folder`."""
+        """Write the averaged actor beside the base policy in `folder`."""
         config = self.config
         settings = {"hidden": config.hidden, "bound": config.noise_bound, "greedy": config.greedy}
-        save_refinement(folder, "noise_steering", settings, self.actor)
+        save_refinement(folder, "noise_steering", settings, self.averaged)
 
 
 def rebuild(settings: Mapping[str, Any], policy: Policy, units: Units) -> Rebuilt:

@@ -6,12 +6,14 @@ import numpy as np
 import pytest
 import torch
 from chunk_toy import Forked, Silent, base_success, batch_of, chunk_config, constant, learn, success_of
-from rl_toy import make_units
+from rl_toy import demonstrations, make_units
 
 from robolearn.errors import UserError
+from robolearn.rl.experience import Experience, relabelled
 from robolearn.rl.gaussian import SquashedGaussian
 from robolearn.rl.noise_steering import NoiseSteering
 from robolearn.rl.observer import Observer
+from robolearn.rl.refinement import load_refinement
 
 BOUND = 1.5
 
@@ -32,6 +34,10 @@ def shake(actor):
     with torch.no_grad():
         for weight in actor.net.parameters():
             weight.copy_(torch.randn(weight.shape, generator=torch.Generator().manual_seed(0)))
+
+
+def weights(module):
+    return torch.cat([p.detach().flatten() for p in module.parameters()]).clone()
 
 
 def test_the_actor_begins_as_the_noise_of_the_base_softly_bounded():
@@ -79,7 +85,7 @@ def test_the_base_explores_bit_for_bit_until_the_actor_learns():
 
 def test_samples_of_one_observation_are_those_of_each_alone():
     algorithm = make()
-    shake(algorithm.actor)
+    shake(algorithm.averaged)
     policy = algorithm.acting(None).policy
     observation, noise = told()
     both = np.stack((noise, 2 * noise), axis=1).reshape(-1, 4, 1)
@@ -107,7 +113,7 @@ def test_the_noise_has_the_shape_of_the_base_and_differs_along_the_chunk():
 
 def test_a_greedy_policy_does_not_depend_on_the_noise():
     algorithm = make(greedy="true")
-    shake(algorithm.actor)
+    shake(algorithm.averaged)
     policy = algorithm.acting(None).policy
     observation, noise = told()
     one, other = (policy.predict_chunk(observation, x).values for x in (noise, -noise))
@@ -166,8 +172,35 @@ def test_only_the_critics_learn_during_their_warm_up(tmp_path):
     assert all(torch.equal(before[key], after[key]) for key in before)
 
 
+def test_the_average_follows_the_actor_and_is_what_acts_without_exploring_and_what_is_saved(tmp_path):
+    steps = {"total_steps": 320, "warmup_steps": 160, "critic_warmup_updates": 5, "utd": 0.1, "eval_every": 10**6}
+    algorithm, _ = learn("noise_steering", NoiseSteering, tmp_path / "run", **steps, average_tau=0.25)
+    experience = Experience(capacity=1000, demo_ratio=1.0, gamma=0.9, seed=(0,), complete=algorithm.complete)
+    base = algorithm.policy
+    experience.show(relabelled(demonstrations(5), base, algorithm.units, seed=0, reads=True))
+    start = old = weights(algorithm.averaged)
+    for _ in range(3):
+        algorithm.update(experience)
+        expected = old + 0.25 * (weights(algorithm.actor) - old)
+        old = weights(algorithm.averaged)
+        torch.testing.assert_close(old, expected)
+    assert (old != start).any()
+    assert algorithm.acting(None).policy.actor is algorithm.averaged
+    assert algorithm.acting(np.random.default_rng(0)).policy.actor is algorithm.actor
+    algorithm.save(tmp_path)
+    saved = load_refinement(tmp_path, base, algorithm.units).policy.actor
+    torch.testing.assert_close(weights(saved), old, rtol=0, atol=0)
+
+
 def test_steering_the_noise_solves_what_the_base_does_half_of_the_time(tmp_path):
-    sizes = {"hidden": 32, "batch_size": 64, "actor_lr": 1e-3, "critic_lr": 1e-3, "demo_ratio": 0.25}
+    sizes = {
+        "hidden": 32,
+        "batch_size": 64,
+        "actor_lr": 1e-3,
+        "critic_lr": 1e-3,
+        "demo_ratio": 0.25,
+        "average_tau": 0.05,
+    }
     steps = {"total_steps": 1200, "warmup_steps": 480, "critic_warmup_updates": 150, "eval_every": 1200, "utd": 0.5}
     _, curve = learn("noise_steering", NoiseSteering, tmp_path, **sizes, **steps)
     assert curve[0]["success"] < 0.75
