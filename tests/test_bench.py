@@ -47,6 +47,15 @@ def test_a_result_says_what_was_asked_for(toy):
     assert (data["command"], data["seeds"]) == ("robolearn bench toy tasks=[lift,push] seeds=[3]", [3])
 
 
+def test_where_runs_are_kept_the_seeds_are_those_of_all_that_are_finished(toy):
+    module = sys.modules["robolearn.bench.toy"]
+    module.run = lambda progress, *, seeds=None, steps=None: [Measure("speed.toy", 10.0, "1/s")]
+    module.finished_seeds = lambda *, steps=None, **_: (3, 4) if steps is None else (3,)
+    for words, seeds in ((["seeds=[3]"], [3, 4]), (["steps=10"], [3])):
+        assert main(["bench", "toy", *words]) == 0
+        assert json.loads((toy / "benchmarks/results/toy.json").read_text())["seeds"] == seeds
+
+
 def test_a_baseline_of_zero_has_no_ratio(toy, capsys):
     sys.modules["robolearn.bench.toy"].run = lambda progress: [Measure("success.toy", 0.9, "1", 0.0)]
     assert main(["bench", "toy"]) == 0

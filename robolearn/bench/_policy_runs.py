@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from robolearn.bench import _lerobot as lerobot
-from robolearn.bench._pool import RECORDS, kept
+from robolearn.bench._pool import RECORDS, kept, origin
 from robolearn.bench._verbs import collect, options, told_to
 
 if TYPE_CHECKING:
@@ -128,7 +128,6 @@ def finish(one: Run) -> tuple[Run, dict[str, Any]]:
         UserError: the folder is of a run with other settings.
     """
     from robolearn.commands.common import claim, save_result, use_one_thread
-    from robolearn.eval.machine import commit
 
     if (result := kept(one)) is not None:
         return one, result
@@ -140,7 +139,7 @@ def finish(one: Run) -> tuple[Run, dict[str, Any]]:
         outcomes = _evaluate(one)
     result = {
         "settings": one.settings,
-        "commit": commit(),
+        **origin(),
         "training": {key: trained[key] for key in ("seconds", "steps", "loss", "curve")},
         "outcomes": outcomes,
     }

@@ -82,6 +82,18 @@ def kept(one: Resumable) -> dict[str, Any] | None:
     return result if result is not None and result["settings"] == json.loads(json.dumps(one.settings)) else None
 
 
+def seeds_of(runs: Sequence[Resumable]) -> tuple[int, ...]:
+    """Seeds of those runs that are finished, in order."""
+    return tuple(sorted({one.seed for one in runs if kept(one) is not None}))
+
+
+def origin() -> dict[str, str]:
+    """What a result keeps of where it comes from: commit and processor, which may be others than those of the rest."""
+    from robolearn.eval.machine import commit, machine
+
+    return {"commit": commit(), "cpu": machine()["cpu"]}
+
+
 def finish_all[Run, Outcome](runs: Sequence[Run], finish: Callable[[Run], Outcome]) -> Iterator[Outcome]:
     """Yield what `finish` returns for each run, as they are finished.
 

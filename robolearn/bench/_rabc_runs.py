@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from robolearn.bench._pool import RECORDS, kept
+from robolearn.bench._pool import RECORDS, kept, origin
 from robolearn.bench._reward_runs import Run as RewardRun
 from robolearn.bench._reward_runs import learn_progress
 from robolearn.bench._reward_sets import ALL, TRAIN_EPISODES, Part, merged, train_set
@@ -142,7 +142,6 @@ def finish(one: Run) -> tuple[Run, dict[str, Any]]:
     """
     from robolearn.commands.common import claim, save_result, use_one_thread
     from robolearn.data.dataset import EpisodeDataset
-    from robolearn.eval.machine import commit
 
     if (result := kept(one)) is not None:
         return one, result
@@ -157,7 +156,7 @@ def finish(one: Run) -> tuple[Run, dict[str, Any]]:
         outcomes = judge(one.task, one.folder / TRAINING)
     result = {
         "settings": one.settings,
-        "commit": commit(),
+        **origin(),
         "ended_well": None if ROWS[one.row].data == CLEAN else sum(data.columns["success"][DEMONSTRATIONS:]),
         "weights": None if weights is None else weights_of(weights, data),
         "outcomes": outcomes,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from robolearn.bench._pool import RECORDS, kept
+from robolearn.bench._pool import RECORDS, kept, origin
 from robolearn.bench._reward_baselines import SCENE, STATE, THEIRS, train_baseline
 from robolearn.bench._reward_judge import Estimate, Read, judge, judge_controls, pack
 from robolearn.bench._reward_pictures import examples
@@ -142,7 +142,6 @@ def finish(one: Run) -> tuple[Run, dict[str, Any]]:
         UserError: the folder is of a run with other settings.
     """
     from robolearn.commands.common import claim, save_result, use_one_thread
-    from robolearn.eval.machine import commit
 
     if (result := kept(one)) is not None:
         return one, result
@@ -163,7 +162,7 @@ def finish(one: Run) -> tuple[Run, dict[str, Any]]:
         shown = {name: examples(estimate, episodes) for name, episodes in looked_at.items()}
         speed = frames_per_s(one, sets.tests["in_distribution"]) if one.words else None
     packed = {name: {key: pack(values) for key, values in one_set.items()} for name, one_set in figures.items()}
-    result = {"settings": one.settings, "commit": commit(), "done_at": done_at, "figures": packed}
+    result = {"settings": one.settings, **origin(), "done_at": done_at, "figures": packed}
     if shown:
         result["examples"] = shown
     if speed is not None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from robolearn.acting import ChunkActor
-from robolearn.bench._pool import kept
+from robolearn.bench._pool import kept, origin
 from robolearn.bench._rl_judge import successes, time_actions, worlds
 from robolearn.bench._rl_problems import EPISODES, LEARNED, OUT, PROBLEMS, Base, Run
 from robolearn.bench._verbs import collect, finetune, told_to, train
@@ -56,7 +56,6 @@ def folder_of(task: str, base: Base) -> Path:
 def finish(one: Run) -> tuple[Run, dict[str, Any]]:
     """Train, or go on training, and judge what came of it; return the run and its result."""
     from robolearn.commands.common import claim, read_result, save_result, use_one_thread
-    from robolearn.eval.machine import commit
 
     if (result := kept(one)) is not None:
         return one, result
@@ -66,7 +65,7 @@ def finish(one: Run) -> tuple[Run, dict[str, Any]]:
     claim(one.folder, {"base": one.settings["base"], "algorithm": one.algorithm})
     with told_to(one.folder / "log.txt"):
         found = _finetune(one) if one.outside is None else _learn_outside(one, one.outside)
-    result = {"settings": one.settings, "commit": commit(), "base": base, **found}
+    result = {"settings": one.settings, **origin(), "base": base, **found}
     save_result(one.record, result)
     return one, result
 

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from robolearn.bench._control_faults import CASES, run_case
-from robolearn.bench._pool import RECORDS, kept, narrow
+from robolearn.bench._pool import RECORDS, kept, narrow, origin
 from robolearn.bench._verbs import trained_bundle
 from robolearn.eval.results import Measure, Result, provenance
 
@@ -60,7 +60,6 @@ def run(
         UserError: an unknown name, or ROS 2 is missing.
     """
     from robolearn.commands.common import save_result
-    from robolearn.eval.machine import commit
 
     chosen = SEEDS if seeds is None else tuple(seeds)
     runs = [Run(case, chosen) for case in CASES]
@@ -69,7 +68,7 @@ def run(
     for i, one in enumerate(wanted):
         if kept(one) is None:
             found = run_case(one.case, bundle, task=TASK, seeds=one.seeds, out=OUT / "faults")
-            save_result(one.record, {"settings": one.settings, "commit": commit(), **found})
+            save_result(one.record, {"settings": one.settings, **origin(), **found})
         progress(f"{i + 1}/{len(wanted)}: {_told(one.case, kept(one) or {})}")
     finished = {one.case: result for one in runs if (result := kept(one)) is not None}
     return [measure for case, result in finished.items() for measure in _measures(case, result)]

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from robolearn.bench._pool import RECORDS, kept, narrow
+from robolearn.bench._pool import RECORDS, kept, narrow, origin
 from robolearn.bench._verbs import trained_bundle
 from robolearn.eval.metrics import SuccessRate
 from robolearn.eval.results import Measure, Result, provenance
@@ -89,14 +89,13 @@ def run(
         UserError: an unknown name, or ROS 2 is missing.
     """
     from robolearn.commands.common import save_result
-    from robolearn.eval.machine import commit
 
     wanted = narrow("deployed", RUNS, ("task", "task", tasks), ("mode", "mode", modes), seeds=None, offered=SEEDS)
     for i, one in enumerate(wanted):
         if kept(one) is None:
             bundle = prepare(one.task)
             found = _in_process(one.task) if one.mode == IN_PROCESS else _deployed(one, bundle)
-            save_result(one.record, {"settings": one.settings, "commit": commit(), **found})
+            save_result(one.record, {"settings": one.settings, **origin(), **found})
         progress(f"{i + 1}/{len(wanted)}: {one.name}: {SuccessRate.of((kept(one) or {})['outcomes'])}")
     finished = {one: result for one in RUNS if (result := kept(one)) is not None}
     return [measure for one, result in finished.items() for measure in _measures(one, result, finished)]

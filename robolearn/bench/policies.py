@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from robolearn.bench._policy_runs import DEMONSTRATIONS, TRAININGS, Run, demonstrations, finish
-from robolearn.bench._pool import finish_all, kept, narrow
+from robolearn.bench._pool import finish_all, kept, narrow, seeds_of
 from robolearn.eval.metrics import SuccessRate
 from robolearn.eval.results import Measure, Result, percent, provenance
 
@@ -69,6 +69,11 @@ def run(
     if PLOT.parent.is_dir():
         _plot(outcomes)
     return measures
+
+
+def finished_seeds(**_: object) -> tuple[int, ...]:
+    """Seeds of the finished runs, of which the figures are."""
+    return seeds_of(_all_runs())
 
 
 def table(result: Result) -> str:

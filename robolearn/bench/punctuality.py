@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from robolearn.bench._control_rig import simulated_session
-from robolearn.bench._pool import RECORDS, kept, narrow
+from robolearn.bench._pool import RECORDS, kept, narrow, origin
 from robolearn.bench.control import TASK, prepare
 from robolearn.eval.results import Measure, Result, provenance
 
@@ -76,7 +76,6 @@ def run(
         UserError: an unknown load, or ROS 2 is missing.
     """
     from robolearn.commands.common import save_result
-    from robolearn.eval.machine import commit
 
     runs = [Run(rate, load, side, seconds) for rate in rates for load in LOADS for side in SIDES]
     wanted = narrow("punctuality", runs, ("load", "load", loads), seeds=None, offered=SEEDS)
@@ -85,7 +84,7 @@ def run(
         if kept(one) is None:
             with busy(os.cpu_count() or 1 if one.load == "loaded" else 0):
                 found = {"node": _node, "timer": _timer, "thread": _thread}[one.side](one, bundle)
-            save_result(one.record, {"settings": one.settings, "commit": commit(), **found})
+            save_result(one.record, {"settings": one.settings, **origin(), **found})
         progress(_told(one, kept(one) or {}))
     finished = {one: result for one in runs if (result := kept(one)) is not None}
     measures = [measure for one, result in finished.items() for measure in _measures(one, result)]

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from robolearn.bench._pool import finish_all, kept, narrow
+from robolearn.bench._pool import finish_all, kept, narrow, seeds_of
 from robolearn.bench._rabc_runs import DEMONSTRATIONS, HALVES, ROWS, TASKS, Run, finish, prepare
 from robolearn.eval.metrics import SuccessRate
 from robolearn.eval.results import Measure, Result, percent, provenance
@@ -70,6 +70,11 @@ def run(
         progress(f"{i + 1}/{len(chosen)}: {one.task}, {one.row}, seed {one.seed}: {rate}")
     results = {one: result for one in _all_runs() if (result := kept(one)) is not None}
     return [*_measures(results), Measure("finished_runs", len(results), "1", len(_all_runs()))]
+
+
+def finished_seeds(**_: object) -> tuple[int, ...]:
+    """Seeds of the finished runs, of which the figures are."""
+    return seeds_of(_all_runs())
 
 
 def table(result: Result) -> str:

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from robolearn.bench._pool import finish_all, kept, narrow
+from robolearn.bench._pool import finish_all, kept, narrow, seeds_of
 from robolearn.bench._reward_baselines import THEIRS
 from robolearn.bench._reward_judge import unpack
 from robolearn.bench._reward_pictures import draw
@@ -124,6 +124,11 @@ def run(
     if PLOTS.is_dir():
         draw(PLOTS, results)
     return [*_measures(results), Measure("finished_runs", len(results), "1", len(_all_runs()))]
+
+
+def finished_seeds(**_: object) -> tuple[int, ...]:
+    """Seeds of the finished runs, of which the figures are."""
+    return seeds_of(_all_runs())
 
 
 def table(result: Result) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from robolearn.bench._pool import finish_all, kept, narrow
+from robolearn.bench._pool import finish_all, kept, narrow, seeds_of
 from robolearn.bench._reward_runs import learn_progress
 from robolearn.bench._rl_measures import area, interval, reached, steps_to, worst_drop
 from robolearn.bench._rl_problems import PROBLEMS, Run, runs_of
@@ -69,6 +69,11 @@ def run(
     if PLOTS.is_dir():
         _plot(finished)
     return [measure for problem in PROBLEMS for measure in _of_problem(problem, finished)]
+
+
+def finished_seeds(*, steps: int | None = None, **_: object) -> tuple[int, ...]:
+    """Seeds of the finished runs, of which the figures are."""
+    return seeds_of([one for problem in PROBLEMS for one in runs_of(problem, budget=steps)])
 
 
 def table(result: Result) -> str:

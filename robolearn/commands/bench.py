@@ -39,7 +39,7 @@ def run(config: BenchConfig) -> None:
         command=" ".join(("robolearn bench", config.name, *map(_word, given.items()))),
         commit=commit(),
         machine=machine(),
-        seeds=tuple(module.SEEDS if config.seeds is None else config.seeds),
+        seeds=_seeds(config, module, given),
         measures=measures,
     )
     result.save(path)
@@ -89,6 +89,13 @@ def update_documents() -> list[str]:
     for path, text in filled.items():
         replace_text(path, text)
     return [f"{path}: {', '.join(marked[path])}" for path in filled]
+
+
+def _seeds(config: BenchConfig, module: ModuleType, given: dict[str, Any]) -> tuple[int, ...]:
+    """Seeds of what was measured: where runs are kept of all that are finished, also those of other commands."""
+    if hasattr(module, "finished_seeds"):
+        return tuple(module.finished_seeds(**given))
+    return tuple(module.SEEDS if config.seeds is None else config.seeds)
 
 
 def _word(option: tuple[str, Any]) -> str:

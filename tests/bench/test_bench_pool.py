@@ -7,7 +7,8 @@ from pathlib import Path
 
 from robolearn.bench import _policy_runs as runs
 from robolearn.bench._policy_runs import Run
-from robolearn.bench._pool import finish_all
+from robolearn.bench._pool import finish_all, origin, seeds_of
+from robolearn.eval.machine import machine
 
 
 def made_up(one):
@@ -22,6 +23,22 @@ def test_runs_come_back_from_their_processes(tmp_path, monkeypatch):
     for one in chosen:
         save_result(one.record, made_up(one))
     assert dict(finish_all(chosen, runs.finish)) == {one: made_up(one) for one in chosen}
+
+
+def test_seeds_are_those_of_finished_runs(tmp_path, monkeypatch):
+    from robolearn.commands.common import save_result
+
+    monkeypatch.chdir(tmp_path)
+    every = [Run("stack", name, seed) for seed in (0, 1, 2) for name in ("flow", "diffusion")]
+    for one in (every[5], every[0], every[1]):
+        save_result(one.record, made_up(one))
+    assert seeds_of(every) == (0, 2)
+
+
+def test_a_record_tells_its_commit_and_processor():
+    told = origin()
+    assert set(told) == {"commit", "cpu"}
+    assert told["cpu"] == machine()["cpu"] != ""
 
 
 def test_a_run_ends_with_the_benchmark(tmp_path):
