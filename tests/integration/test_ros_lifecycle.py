@@ -288,7 +288,13 @@ def test_a_policy_acts_on_pictures_and_holds_while_the_camera_stands_still(bench
 def test_a_trajectory_is_published_under_the_driver_s_names_and_rivals_are_found_there(bench, tmp_path):
     bundle, seen = write_bundle(tmp_path / "bundle", action=0.2 * FORWARD, objects=()), []
     topic = "/arm_controller/joint_trajectory"
-    bench.node.create_subscription(JointTrajectory, topic, seen.append, 1000)
+
+    def follow(message):
+        seen.append(message)
+        # an arm that stands still is a fault too
+        bench.sent.append(np.append(message.points[-1].positions, bench.plant.pose[-1]))
+
+    bench.node.create_subscription(JointTrajectory, topic, follow, 1000)
     bench.names = [name.replace("panda", "fr3") for name in bench.names]
     names = ",".join(f"{ours}={ours.replace('panda', 'fr3')}" for ours in bench.plant.robot.joint_names)
     names += ",panda_finger_joint1=fr3_finger_joint1,panda_finger_joint2=fr3_finger_joint2"
