@@ -12,6 +12,7 @@ import numpy as np
 
 from robolearn.bench._pool import RECORDS, kept, origin
 from robolearn.bench._reward_baselines import SCENE, STATE, THEIRS, train_baseline
+from robolearn.bench._reward_given import WRONG, clock, oracle
 from robolearn.bench._reward_judge import Estimate, Read, judge, judge_controls, pack
 from robolearn.bench._reward_pictures import examples
 from robolearn.bench._reward_sets import OUT, TEST_EPISODES, TRAIN_EPISODES, judged_sets, train_set
@@ -28,8 +29,6 @@ if TYPE_CHECKING:
 CONTROLLED = 40  # successes on which controls are played
 CAMERA = "observation.images.external"
 OBSERVED = {"state": (STATE, SCENE), "images": (STATE, CAMERA)}
-# how wrong instructions are said that no training saw
-WRONG = ("water the plants", "open the window a little", "hand me the screwdriver", "clean the table with the sponge")
 # frames of a step: 128 x 6, 48 x 48, 96 x 8, 38 x 20 and 96 x 8
 TRAINED = {
     "sarm": ("reward=sarm",),
@@ -225,6 +224,15 @@ def learn_progress(one: Run) -> Path:
         return fitted(one, data)
 
 
+def finish_eyes(one: Run) -> tuple[Run, dict[str, Any]]:
+    """Finish a run that others borrow eyes of: where its result was kept in another checkout it is trained anew."""
+    from robolearn.commands.common import use_one_thread
+
+    use_one_thread()
+    learn_progress(one)
+    return finish(one)
+
+
 def trained(one: Run, sets: Sets) -> tuple[Estimate, float]:
     """One of our models, and the probability from which it calls a task done."""
     estimator = _load(one, sets.train)
@@ -256,42 +264,3 @@ def _load(one: Run, data: EpisodeDataset) -> TorchEstimator:
     from robolearn.rewards.serving import load_estimator
 
     return load_estimator(fitted(one, data))
-
-
-def clock(sets: Sets) -> Estimate:
-    """T / mean length of the training's successes: right about everything but what happens."""
-    from robolearn.commands.reward_data import stages_of
-
-    num_stages = len(sets.train.stage_names)
-    done = [int((stage >= num_stages).argmax()) for stage in stages_of(sets.train) if (stage >= num_stages).any()]
-    mean, before = float(np.mean(done)), np.cumsum(sets.shares)
-
-    def estimate(frames: Mapping[str, NDArray[Any]], instruction: str) -> Read:
-        length = len(next(iter(frames.values())))
-        progress = np.minimum(np.arange(length) / mean, 1.0)
-        stage = np.searchsorted(before, progress, side="right").clip(max=num_stages)
-        return Read(stage, progress, (progress >= 1.0).astype(float))
-
-    return estimate
-
-
-def oracle(sets: Sets, observed: Sequence[str]) -> Estimate:
-    """The truth, looked up by what is observed: what a perfect reader of it would say."""
-
-    def seen(frames: Mapping[str, NDArray[Any]], t: int) -> bytes:
-        return b"".join(np.ascontiguousarray(frames[key][t]).tobytes() for key in observed)
-
-    known = {}
-    for episodes in sets.tests.values():
-        for episode in episodes:
-            for t in range(len(episode.labels.stage)):
-                known[seen(episode.frames, t)] = (episode.labels.stage[t], episode.labels.progress[t])
-
-    def estimate(frames: Mapping[str, NDArray[Any]], instruction: str) -> Read:
-        found = [known[seen(frames, t)] for t in range(len(frames[observed[0]]))]
-        stage, progress = (np.array(column) for column in zip(*found, strict=True))
-        if instruction in WRONG:
-            stage, progress = np.zeros_like(stage), np.zeros_like(progress)
-        return Read(stage, progress, (stage >= len(sets.shares)).astype(float))
-
-    return estimate

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,7 +14,7 @@ from robolearn.bench._pool import finish_all, kept, narrow, seeds_of
 from robolearn.bench._reward_baselines import THEIRS
 from robolearn.bench._reward_judge import unpack
 from robolearn.bench._reward_pictures import draw
-from robolearn.bench._reward_runs import GIVEN, TRAINED, TRAINED_ON_IMAGES, Run, finish
+from robolearn.bench._reward_runs import GIVEN, TRAINED, TRAINED_ON_IMAGES, Run, finish, finish_eyes
 from robolearn.bench._reward_sets import INPUTS, TASKS, gather_all
 from robolearn.eval.results import Measure, Result, provenance
 from robolearn.rewards.metrics import auroc
@@ -114,11 +115,13 @@ def run(
     for task, inputs in dict.fromkeys((one.task, one.inputs) for one in chosen if kept(one) is None):
         progress(f"{task}, {inputs}: {gather_all(task, inputs)} episodes")
     first = list(dict.fromkeys(one.eyes for one in chosen if one.eyes is not None and kept(one) is None))
-    waves = (first, [one for one in chosen if one not in first])  # no two processes train the same eyes
-    for i, (one, judged) in enumerate(outcome for wave in waves for outcome in finish_all(wave, finish)):
+    others = [one for one in chosen if one not in first]
+    # one after the other, lest two processes train the same eyes
+    outcomes = itertools.chain(finish_all(first, finish_eyes), finish_all(others, finish))
+    for i, (one, judged) in enumerate(outcomes):
         told = {name: np.nanmean(unpack(judged["figures"][name]["progress_error"])) for name in SETS}
         text = ", ".join(f"{name} {value:.3f}" for name, value in told.items())
-        place = f"{i + 1}/{sum(map(len, waves))}"
+        place = f"{i + 1}/{len(first) + len(others)}"
         progress(f"{place}: {one.task}, {one.inputs}, {one.estimator}, seed {one.seed}: error of progress {text}")
     results = {one: result for one in _all_runs() if (result := kept(one)) is not None}
     if PLOTS.is_dir():

@@ -140,7 +140,7 @@ def test_who_borrows_eyes_waits_for_them(monkeypatch):
     waves = []
 
     def finish_all(wave, finish):
-        waves.append(wave)
+        waves.append((finish.__name__, wave))
         figures = {name: {"progress_error": "0.5"} for name in rewards.SETS}
         return [(one, {"figures": figures}) for one in wave]
 
@@ -149,10 +149,20 @@ def test_who_borrows_eyes_waits_for_them(monkeypatch):
     monkeypatch.setattr(rewards, "draw", lambda folder, results: None)
     rewards.run(lambda line: None, only=["images"], tasks=["stack"], seeds=[0], algorithms=["rewind", "lerobot_sarm"])
     baselines = [Run("stack", "lerobot_sarm", 0, "images"), Run("stack", "rewind", 0, "images")]
-    assert waves == [[Run("stack", "sarm", 0, "images")], baselines]
+    assert waves == [("finish_eyes", [Run("stack", "sarm", 0, "images")]), ("finish", baselines)]
     waves.clear()
     rewards.run(lambda line: None, only=["state"], tasks=["stack"], seeds=[0], algorithms=["sarm", "rewind"])
-    assert waves == [[], [Run("stack", "sarm", 0), Run("stack", "rewind", 0)]]
+    assert waves == [("finish_eyes", []), ("finish", [Run("stack", "sarm", 0), Run("stack", "rewind", 0)])]
+
+
+def test_borrowed_eyes_are_trained_where_only_their_result_is_here(monkeypatch):
+    done = []
+    monkeypatch.setattr("robolearn.commands.common.use_one_thread", lambda: None)
+    monkeypatch.setattr(_reward_runs, "learn_progress", lambda one: done.append(one))
+    monkeypatch.setattr(_reward_runs, "kept", lambda one: {"figures": {}})
+    one = Run("stack", "sarm", 0, "images")
+    assert _reward_runs.finish_eyes(one) == (one, {"figures": {}})
+    assert done == [one]
 
 
 def test_images_of_held_out_failures_look_as_none_that_was_learned_from():
