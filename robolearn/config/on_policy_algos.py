@@ -17,6 +17,10 @@ class OnPolicyConfig(AlgoConfig):
     batch_size: int = option("decisions per gradient step", low=1)
     gamma: float = option("discount per control step", low=0, high=1)
     gae_lambda: float = option("lambda of the generalised advantage estimate, per decision", low=0, high=1)
+    bootstrap_timeouts: bool = option(
+        "whether an episode that ran out of time is worth what the critic expects of going on; else nothing, for "
+        "success in time is what counts"
+    )
     clip: float = option("how far the ratio of likelihoods may leave 1", low=0)
     target_kl: float = option("divergence from the rollout's policy that ends its passes", low=0)
     critic_warmup_rollouts: int = option("rollouts from which the critic learns alone", low=0)

@@ -85,7 +85,14 @@ class OnPolicyTrainer(Trainer[OnPolicyAlgorithm, OnPolicyConfig]):
     def source(self, env: VecEnv, units: Units) -> Rollouts:
         """Worlds to learn in."""
         explorer = self.algorithm.exploring(np.random.default_rng((*self.seed, 1)))
-        return Rollouts(env, explorer, units, seed=(*self.seed, 0), shaping=self._shaping)
+        return Rollouts(
+            env,
+            explorer,
+            units,
+            seed=(*self.seed, 0),
+            shaping=self._shaping,
+            bootstrap_timeouts=self.config.bootstrap_timeouts,
+        )
 
     def run(
         self,

@@ -76,7 +76,7 @@ class Decisions:
     Attributes:
         reward: sum of gamma^i r_i over the control steps of each [N].
         steps: their number [N].
-        terminated: whether the task ended within it [N].
+        terminated: whether nothing follows it, for the task ended within it [N].
         world: where it was made [N].
         frames, note: see `Rollout`.
         after: frames that some of them led to [M, ...], and which [M]: where time ran out or the rollout ended.
@@ -179,6 +179,7 @@ class Rollouts:
         *,
         seed: int | tuple[int, ...],
         shaping: Shaping | None = None,
+        bootstrap_timeouts: bool = True,
     ) -> None:
         """Start an episode in every world of `env`, whose autoreset must be off.
 
@@ -188,9 +189,11 @@ class Rollouts:
             units: normalisation of what is stored.
             seed: of the episodes and of the policy's noise; a resumed run needs another.
             shaping: of the rewards, where the worlds tell a potential; see `robolearn.rl.potential`.
+            bootstrap_timeouts: whether something follows where time ran out.
         """
         self.env, self.units, self.steps = env, units, 0
         self.outcomes: list[bool] = []
+        self._bootstrap_timeouts = bootstrap_timeouts
         self._shaping, self._potential = shaping, np.zeros(env.num_envs, np.float32)
         self._explorer = explorer
         self._actor = ChunkActor(explorer.acting.policy, env.num_envs, explorer.acting.correction)
@@ -211,9 +214,10 @@ class Rollouts:
             if (worlds := self._deciding()).size:
                 present[worlds] = made.add(worlds, self._seen(worlds), self._explorer.noted())
             self._frame, reward, terminated, truncated, info = self.env.step(action)
-            made.rewarded(present, self._shaped(reward, terminated, info, gamma=gamma), terminated)
             over = terminated | truncated
-            cut = np.flatnonzero(~terminated & (truncated | (t == steps - 1)))
+            final = terminated if self._bootstrap_timeouts else over
+            made.rewarded(present, self._shaped(reward, final, info, gamma=gamma), final)
+            cut = np.flatnonzero(~final & (truncated | (t == steps - 1)))
             if cut.size:
                 made.ended(present[cut], self._seen(cut))
             if over.any():
@@ -225,12 +229,12 @@ class Rollouts:
         return made.rollout(value, lam=lam)
 
     def _shaped(
-        self, reward: NDArray[np.float64], terminated: NDArray[np.bool_], info: Mapping[str, Any], *, gamma: float
+        self, reward: NDArray[np.float64], final: NDArray[np.bool_], info: Mapping[str, Any], *, gamma: float
     ) -> NDArray[np.float64]:
         if self._shaping is None:
             return reward
         before, self._potential = self._potential, info[POTENTIAL]
-        return self._shaping.reward(reward, before, self._potential, terminated, gamma=gamma)
+        return self._shaping.reward(reward, before, self._potential, final, gamma=gamma)
 
     def _deciding(self) -> NDArray[np.intp]:
         return np.arange(self.env.num_envs) if self._explorer.every_step else self._actor.planned

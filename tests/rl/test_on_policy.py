@@ -39,9 +39,9 @@ class Counted(Scripted):
         return np.arange(self.num_envs) if self.every_step else np.flatnonzero(self.t % 2 == 0)
 
 
-def make_rollouts(env):
+def make_rollouts(env, **options):
     explorer = Explorer(Acting(Telltale()), lambda: {"world": torch.from_numpy(env.deciding)}, env.every_step)
-    return Rollouts(env, explorer, make_units(Scripted.schema), seed=0)
+    return Rollouts(env, explorer, make_units(Scripted.schema), seed=0, **options)
 
 
 def collect(steps, *, every_step=False):
@@ -100,6 +100,18 @@ def test_success_ends_the_value_and_time_running_out_does_not():
     # delta of the decision before, and its share of what the last one gained
     delta = GAMMA**2 * 0.06 - 0.0
     assert worth[(0, 0, 0)] == pytest.approx(delta + GAMMA**2 * LAM * (1.0 - 0.06))
+
+
+def test_where_success_in_time_is_all_that_counts_nothing_follows_time_running_out():
+    rollout = make_rollouts(Counted(), bootstrap_timeouts=False).collect(9, value, gamma=GAMMA, lam=LAM)
+    worth = dict(zip(rows(rollout), rollout.value_target.tolist(), strict=True))
+    assert worth[(0, 0, 2)] == pytest.approx(1.0)
+    assert worth[(1, 0, 2)] == pytest.approx(0.0)
+    # expected of the second decision, less the share of what that one lost
+    expected = GAMMA**2 * (0.5 + 0.06)
+    assert worth[(1, 0, 0)] == pytest.approx(expected - GAMMA**2 * LAM * (0.5 + 0.06))
+    # the rollout ends in the middle of an episode: its last frame is worth what it is
+    assert worth[(1, 2, 0)] == pytest.approx(GAMMA * (0.5 + 0.1 * 2 + 0.03))
 
 
 @given(st.integers(0, 10**6), st.integers(1, 4), st.integers(1, 12))

@@ -144,11 +144,21 @@ def shaped_value(frames):
 
 @pytest.mark.parametrize("every_step", [True, False])
 @pytest.mark.parametrize("steps", [[8], [3, 2, 3]])
-def test_advantages_of_rollouts_are_those_without_shaping_and_values_change_by_the_potential(every_step, steps):
+@pytest.mark.parametrize("goes_on", [True, False])
+def test_advantages_of_rollouts_are_those_without_shaping_and_values_change_by_the_potential(
+    every_step, steps, goes_on
+):
     found = []
     for shaping, worth in ((None, value), (Shaping(), shaped_value)):
         explorer = Explorer(Acting(Telltale()), dict, every_step)
-        rollouts = Rollouts(PotentialEnv(Climbing()), explorer, make_units(Scripted.schema), seed=0, shaping=shaping)
+        rollouts = Rollouts(
+            PotentialEnv(Climbing()),
+            explorer,
+            make_units(Scripted.schema),
+            seed=0,
+            shaping=shaping,
+            bootstrap_timeouts=goes_on,
+        )
         found.append([rollouts.collect(n, worth, gamma=GAMMA, lam=0.8) for n in steps])
     for plain, shaped in zip(*found, strict=True):
         assert torch.equal(plain.frames[VECTOR], shaped.frames[VECTOR])
