@@ -105,12 +105,13 @@ def _node(bundle: Path, seconds: float) -> Samples:
 def _lerobot(checkpoint: Path, seconds: float) -> Samples:
     from robolearn.bench._policy_runs import HORIZON
 
-    out = OUT / "lerobot.json"
-    words = {"--policy": checkpoint, "--task": TASK, "--chunk": HORIZON, "--seconds": seconds, "--out": out}
+    out = (OUT / "lerobot.json").resolve()
+    words = {"--policy": checkpoint.resolve(), "--task": TASK, "--chunk": HORIZON, "--seconds": seconds, "--out": out}
     flat = [str(text) for pair in words.items() for text in pair]
     module = [sys.executable, "-m", "robolearn.bench._lerobot_async"]
     with (OUT / "lerobot.txt").open("w") as log:
-        subprocess.run([*module, *flat], stdout=log, stderr=subprocess.STDOUT, check=True)
+        # LeRobot's modules make a folder `logs` where they are imported
+        subprocess.run([*module, *flat], cwd=OUT, stdout=log, stderr=subprocess.STDOUT, check=True)
     found: Sequence[Mapping[str, float]] = json.loads(out.read_text())["stages_ms"]
     return {stage: [one[stage] for one in found] for stage in found[0]}
 

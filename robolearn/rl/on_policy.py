@@ -90,8 +90,8 @@ class OnPolicyTrainer(Trainer[OnPolicyAlgorithm, OnPolicyConfig]):
             explorer,
             units,
             seed=(*self.seed, 0),
-            shaping=self._shaping,
             bootstrap_timeouts=self.config.bootstrap_timeouts,
+            shaping=self._shaping,
         )
 
     def run(

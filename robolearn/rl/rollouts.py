@@ -178,8 +178,8 @@ class Rollouts:
         units: Units,
         *,
         seed: int | tuple[int, ...],
+        bootstrap_timeouts: bool,
         shaping: Shaping | None = None,
-        bootstrap_timeouts: bool = True,
     ) -> None:
         """Start an episode in every world of `env`, whose autoreset must be off.
 
@@ -188,8 +188,8 @@ class Rollouts:
             explorer: acts, with the weights of the moment.
             units: normalisation of what is stored.
             seed: of the episodes and of the policy's noise; a resumed run needs another.
-            shaping: of the rewards, where the worlds tell a potential; see `robolearn.rl.potential`.
             bootstrap_timeouts: whether something follows where time ran out.
+            shaping: of the rewards, where the worlds tell a potential; see `robolearn.rl.potential`.
         """
         self.env, self.units, self.steps = env, units, 0
         self.outcomes: list[bool] = []

@@ -1,5 +1,7 @@
 """What `bench latency` makes of its times, and the checkpoint that it gives to LeRobot's server."""
 
+from pathlib import Path
+
 import lerobot_runs
 import numpy as np
 import pytest
@@ -32,6 +34,20 @@ def test_stages_add_up():
     assert stages["inference"] == pytest.approx(8.0)
     assert stages["transport"] == pytest.approx(3.0)
     assert sum(value for name, value in stages.items() if name != "latency") == pytest.approx(stages["latency"])
+
+
+def test_lerobot_runs_where_its_logs_are_in_nobodys_way(tmp_path, monkeypatch):
+    def process(command, *, cwd, **_):
+        given = dict(zip(command[3::2], command[4::2], strict=True))
+        assert cwd == latency.OUT
+        assert Path(given["--policy"]).is_absolute()
+        Path(given["--out"]).write_text('{"stages_ms": [{"latency": 2.0}, {"latency": 3.0}]}')
+        assert Path(given["--out"]).is_absolute()
+
+    monkeypatch.chdir(tmp_path)
+    latency.OUT.mkdir(parents=True)
+    monkeypatch.setattr(latency.subprocess, "run", process)
+    assert latency._lerobot(Path("checkpoint"), 1.0) == {"latency": [2.0, 3.0]}
 
 
 def test_the_server_s_checkpoint_cuts_the_channels_out_of_the_client_s_vector(tmp_path):

@@ -2,7 +2,6 @@
 
 import dataclasses
 import importlib
-from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -15,102 +14,34 @@ from lerobot.rewards.sarm.configuration_sarm import SARMConfig
 from lerobot.rewards.sarm.modeling_sarm import SARMRewardModel
 from lerobot.rewards.sarm.processor_sarm import SARMEncodingProcessorStep
 from lerobot.rewards.sarm.sarm_utils import apply_rewind_augmentation, compute_absolute_indices
+from reward_toy import NAMES, SARM_NETWORK, material_of, tiny, toy
 
 from robolearn.bench import _reward_runs
 from robolearn.bench._lerobot_sarm import rewindable, segment_targets, shipped_batch, shown_and_labelled
 from robolearn.bench._mended_sarm import MendedSARM, mended_batch, predicate_targets
-from robolearn.bench._platt import platt
 from robolearn.bench._reward_baselines import (
     SCENE,
     STATE,
     THEIRS,
-    Material,
     features_of,
     train_baseline,
     word_features,
 )
 from robolearn.bench._reward_runs import Run, Sets
 from robolearn.bench._rewind import evenly, film_batch, first_done, rewound_film
-from robolearn.commands.reward_data import footage, labels_of, read_schema, shares_of
+from robolearn.commands.reward_data import shares_of
 from robolearn.compose import build, compose
-from robolearn.data.dataset import EpisodeDataset
 from robolearn.data.images import Images
-from robolearn.data.layout import PROGRESS, PROGRESS_FEATURE, STAGE, STAGE_FEATURE
-from robolearn.data.stages import columns
+from robolearn.data.layout import PROGRESS, STAGE
 from robolearn.errors import UserError
 from robolearn.language import Tokenizer
 from robolearn.normalize import Normalizer
 from robolearn.proprioception import POSE_NAMES
-from robolearn.rewards.metrics import auroc, spearman
+from robolearn.rewards.metrics import spearman
 from robolearn.schema import Feature, Schema
 
-NAMES = ("near", "far")
-FEATURES = {STATE: 2, SCENE: 3}
-SARM_NETWORK = {"hidden_dim": 16, "num_layers": 1, "num_heads": 2, "frame_gap": 2}
-NETWORKS = {
-    "lerobot_sarm": SARM_NETWORK,
-    "lerobot_sarm_mended": SARM_NETWORK,
-    "rewind": {"hidden_dim": 16, "num_layers": 1, "num_heads": 2},
-}
 # training steps after which it has learned the toy, and how well; LeRobot's looks ahead, where nothing is at run time
 LEARNED = {"lerobot_sarm": (100, 0.6), "lerobot_sarm_mended": (100, 0.9), "rewind": (100, 0.9)}
-
-
-def tiny(name):
-    return dataclasses.replace(THEIRS[name], network=NETWORKS[name], learning_rate=1e-2, batch_size=32)
-
-
-def toy(*, num_episodes=20):
-    """Go from 0 to 1 at some speed; the first stage ends half way. A quarter of the episodes stop before the end."""
-    rng = np.random.default_rng(0)
-    parts, columns_of, success = [], [], []
-    for i in range(num_episodes):
-        success.append(i % 4 != 0)
-        end = 1.0 if success[-1] else rng.uniform(0.2, 0.9)
-        place = np.minimum(np.arange(60) * rng.uniform(0.02, 0.04), end)
-        stage = np.minimum((place * 2).astype(int), 2)
-        parts.append((place, stage))
-        columns_of.append(columns(stage, NAMES))
-    place, stage = (np.concatenate(column) for column in zip(*parts, strict=True))
-    noise = rng.normal(size=(len(place), 3))
-    channels = {
-        STATE: np.column_stack((place, noise[:, 0])),
-        SCENE: np.column_stack((1 - place, noise[:, 1:])),
-        "action": noise[:, :1],
-        STAGE: stage[:, None],
-        PROGRESS: place[:, None],
-    }
-    features = {
-        STATE: Feature("float32", (2,), ("place", "noise"), ("1", "1"), "observation"),
-        SCENE: Feature("float32", (3,), ("left", "noise", "more noise"), ("1", "1", "1"), "observation"),
-        "action": Feature("float32", (1,), ("go",), ("1",), "action", (-1.0,), (1.0,)),
-        STAGE: STAGE_FEATURE,
-        PROGRESS: PROGRESS_FEATURE,
-    }
-    ends = 60 * np.arange(1, num_episodes + 1)
-    return EpisodeDataset(
-        root=Path("toy"),
-        schema=Schema(features, fps=20),
-        stage_names=NAMES,
-        channels={key: x.astype(np.float32) for key, x in channels.items()},
-        starts=ends - 60,
-        ends=ends,
-        tasks=("go there",) * num_episodes,
-        columns={"success": success} | {key: [row[key] for row in columns_of] for key in columns_of[0]},
-        task_index=np.zeros(len(place), np.int64),
-    )
-
-
-def material_of(data, *, numbered=False):
-    """What a baseline learns from; with `numbered`, a frame looks like its own number."""
-    shares = shares_of(data)
-    films = footage(
-        data, read_schema(data, [STATE, SCENE]), labels_of(data, shares), tokenizer=Tokenizer(), num_wrong=50, seed=0
-    )
-    if numbered:
-        number = np.arange(data.num_frames, dtype=np.float32)[:, None]
-        films = dataclasses.replace(films, channels={key: number.repeat(n, 1) for key, n in FEATURES.items()})
-    return Material(data, films, word_features(films.tokens), shares, 0)
 
 
 def config_of(**changes):
@@ -165,23 +96,6 @@ def test_baselines_too_see_where_bodies_are_from_each_other():
     moved = features(normalizer.observation(frames))
     np.testing.assert_allclose(moved[SCENE][:, 9:], found[SCENE][:, 9:], atol=1e-4)
     assert np.ptp(found[SCENE][:, 9:], axis=0).min() > 0.01
-
-
-def test_scores_become_probabilities_in_the_same_order():
-    rng = np.random.default_rng(0)
-    truth = rng.random(4000) < 0.3
-    score = 1 / (1 + np.exp(-np.where(truth, 0.5, -0.5) - rng.normal(size=4000)))  # not as sure as it could be
-    slope, offset = platt(score, truth)
-    probability = 1 / (1 + np.exp(-slope * np.log(score / (1 - score)) - offset))
-    assert auroc(probability, truth) == pytest.approx(auroc(score, truth))
-    for low in (0.1, 0.3, 0.5):
-        here = (probability >= low) & (probability < low + 0.1)
-        assert truth[here].mean() == pytest.approx(low + 0.05, abs=0.05)
-
-
-def test_scores_that_are_never_wrong_are_not_infinitely_sure():
-    slope, offset = platt(np.array([0.1] * 50 + [0.9] * 50), np.arange(100) >= 50)
-    assert 1 / (1 + np.exp(-slope * np.log(9) - offset)) == pytest.approx(51 / 52, abs=1e-3)
 
 
 @pytest.mark.parametrize("name", THEIRS)

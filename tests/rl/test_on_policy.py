@@ -39,9 +39,9 @@ class Counted(Scripted):
         return np.arange(self.num_envs) if self.every_step else np.flatnonzero(self.t % 2 == 0)
 
 
-def make_rollouts(env, **options):
+def make_rollouts(env, *, bootstrap_timeouts=True):
     explorer = Explorer(Acting(Telltale()), lambda: {"world": torch.from_numpy(env.deciding)}, env.every_step)
-    return Rollouts(env, explorer, make_units(Scripted.schema), seed=0, **options)
+    return Rollouts(env, explorer, make_units(Scripted.schema), seed=0, bootstrap_timeouts=bootstrap_timeouts)
 
 
 def collect(steps, *, every_step=False):
