@@ -66,9 +66,13 @@ class Problem:
 LEARNED = "shaping.potential=sarm"  # stands for the folder of the reward model of `robolearn bench rewards`
 ASSEMBLY, BOX_CLOSE = "metaworld_assembly", "metaworld_box_close"
 NOISY = Base(10, 0.3)
-# of the same demonstrations, for what tunes a diffusion
-NOISY_DIFFUSION = replace(
-    NOISY, name="diffusion", words=("policy=diffusion", "policy.backbone=mlp", "train.steps=2000")
+# of the same demonstrations, with chunks as short as those for which on-policy tuning is published
+CHUNK_4 = ("policy.horizon=4", "policy.n_action_steps=4")
+NOISY_4 = replace(NOISY, name="flow-chunk4", words=(*NOISY.words, *CHUNK_4))
+DIFFUSION_4 = replace(
+    NOISY,
+    name="diffusion-chunk4",
+    words=("policy=diffusion", "policy.backbone=mlp", "train.steps=2000", *CHUNK_4),
 )
 FLOW = ("policy=flow", "train.steps=3000")
 OWN, OWN_PRECISE = Base(50, 0.3, words=FLOW), Base(100, 0.2, words=FLOW)
@@ -137,7 +141,7 @@ PROBLEMS: dict[str, Problem] = {
     ),
     "P4": Problem(
         title="on-policy fine-tuning of the whole policy, Meta-World",
-        bases={BOX_CLOSE: NOISY},
+        bases={BOX_CLOSE: NOISY_4},
         budget=2_000_000,
         every=100_000,
         algorithms={
@@ -146,7 +150,7 @@ PROBLEMS: dict[str, Problem] = {
             "dppo": ("algo=dppo",),
             "ppo_residual": ("algo=ppo_residual",),
         },
-        others={"dppo": NOISY_DIFFUSION},
+        others={"dppo": DIFFUSION_4},
     ),
     "P6": Problem(
         title="residual RL from noisy demonstrations, robosuite",

@@ -16,7 +16,7 @@ class OnPolicyConfig(AlgoConfig):
     epochs: int = option("passes over a rollout", low=1)
     batch_size: int = option("decisions per gradient step", low=1)
     gamma: float = option("discount per control step", low=0, high=1)
-    gae_lambda: float = option("lambda of the generalised advantage estimate, per decision", low=0, high=1)
+    gae_lambda: float = option("lambda of the generalised advantage estimate, per control step", low=0, high=1)
     bootstrap_timeouts: bool = option(
         "whether an episode that ran out of time is worth what the critic expects of going on; else nothing, for "
         "success in time is what counts"

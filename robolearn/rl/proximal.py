@@ -18,12 +18,12 @@ def advantages(
     terminated: Tensor,
     *,
     gamma: float | Tensor,
-    lam: float,
+    lam: float | Tensor,
 ) -> Tensor:
     """Generalised advantage estimates [T, n].
 
     delta_t = r_t + gamma_t (1 - terminated_t) V(s_{t+1}) - V(s_t);
-    A_t = delta_t + gamma_t lambda (1 - over_t) A_{t+1}.
+    A_t = delta_t + gamma_t lambda_t (1 - over_t) A_{t+1}.
 
     Args:
         reward: of each decision, discounted to its beginning [T, n].
@@ -32,7 +32,7 @@ def advantages(
         over: whether nothing that is known follows: the episode ended, by success or by time [T, n].
         terminated: whether it ended by success [T, n]: nothing follows; time running out is bootstrapped.
         gamma: discount per decision, or of each one [T, n] where they last differently long.
-        lam: lambda.
+        lam: lambda per decision, or of each one [T, n].
     """
     delta = reward + gamma * (~terminated) * next_value - value
     decay = gamma * lam * (~over)

@@ -114,7 +114,11 @@ class Decisions:
         self.after.append(after)
 
     def rollout(self, value: Value, *, lam: float) -> Rollout:
-        """Estimate advantages with the values [n] that `value` gives of normalised frames [n, ...]."""
+        """Estimate advantages with the values [n] that `value` gives of normalised frames [n, ...].
+
+        Lambda is per control step, as gamma is: one per decision would look as many times further ahead as a chunk has
+        steps, where little is left of the critic's foresight.
+        """
         n = slice(self.count)
         frames = _joined(self.frames)
         worth = value(frames)
@@ -136,7 +140,7 @@ class Decisions:
             table(over | terminated),
             table(terminated),
             gamma=table(self.gamma**steps),
-            lam=lam,
+            lam=table(lam**steps),
         )[row, column]
         scaled = (gained - gained.mean()) / (gained.std(unbiased=False) + 1e-8)
         note = {key: torch.cat([part[key] for part in self.note]) for key in self.note[0]}

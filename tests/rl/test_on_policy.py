@@ -99,7 +99,7 @@ def test_success_ends_the_value_and_time_running_out_does_not():
     assert worth[(1, 0, 2)] == pytest.approx(GAMMA**2 * (0.5 + 0.03 * 4))
     # delta of the decision before, and its share of what the last one gained
     delta = GAMMA**2 * 0.06 - 0.0
-    assert worth[(0, 0, 0)] == pytest.approx(delta + GAMMA**2 * LAM * (1.0 - 0.06))
+    assert worth[(0, 0, 0)] == pytest.approx(delta + GAMMA**2 * LAM**2 * (1.0 - 0.06))
 
 
 def test_where_success_in_time_is_all_that_counts_nothing_follows_time_running_out():
@@ -109,7 +109,7 @@ def test_where_success_in_time_is_all_that_counts_nothing_follows_time_running_o
     assert worth[(1, 0, 2)] == pytest.approx(0.0)
     # expected of the second decision, less the share of what that one lost
     expected = GAMMA**2 * (0.5 + 0.06)
-    assert worth[(1, 0, 0)] == pytest.approx(expected - GAMMA**2 * LAM * (0.5 + 0.06))
+    assert worth[(1, 0, 0)] == pytest.approx(expected - GAMMA**2 * LAM**2 * (0.5 + 0.06))
     # the rollout ends in the middle of an episode: its last frame is worth what it is
     assert worth[(1, 2, 0)] == pytest.approx(GAMMA * (0.5 + 0.1 * 2 + 0.03))
 
@@ -165,7 +165,7 @@ def by_hand(past):
                 following = worth(past[k + 1][0])
             returned = float(rewards @ GAMMA ** np.arange(steps))
             total += weight * (returned + GAMMA**steps * following - worth(seen))
-            weight *= GAMMA**steps * LAM
+            weight *= (GAMMA * LAM) ** steps
             if end != "goes on":
                 break
         result.append(total)
