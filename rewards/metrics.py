@@ -24,8 +24,11 @@ def spearman(a: Array, b: Array) -> float:
 def value_order_correlation(progress: Array) -> float:
     """Return the rank correlation of progress [T] with time (VOC, Ma et al. 2024, GVL).
 
-    Progress is rounded to `TIE` before: what does not change has no order, whatever its last digits say.
+    Progress is rounded to `TIE` before, and has no order where it moves by less than that in all: what does not change
+    has none, whatever its last digits say.
     """
+    if np.ptp(progress) < TIE:
+        return 0.0
     return spearman(np.round(progress / TIE), np.arange(len(progress), dtype=np.float64))
 
 

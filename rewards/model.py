@@ -255,15 +255,18 @@ class RewardModel(PreTrainedRewardModel):
         return list(self.parameters())
 
     def whole(self, stages: Tensor, tau: Tensor) -> Tensor:
-        """Return the expected progress [...] of the whole task.
+        """Return the progress [...] of the whole task: that within the most likely stage, and all stages before it.
+
+        The expectation over the stages would lie, where two are in question, between both and right in neither.
 
         Args:
             stages: probabilities [..., K + 1].
             tau: progress within each stage [..., K], were it the current one.
         """
         tau = torch.cat((tau, torch.zeros_like(tau[..., :1])), dim=-1)
-        expected: Tensor = (stages * (self.before + self.shares * tau)).sum(-1)
-        return expected.clamp(0.0, 1.0)
+        now = stages.argmax(-1, keepdim=True)
+        progress: Tensor = (self.before + self.shares * tau).gather(-1, now)[..., 0]
+        return progress.clamp(0.0, 1.0)
 
     def by_progress(self, progress: Tensor, done: Tensor) -> Tensor:
         """Return probabilities of the stages [..., K + 1] for models that know progress and success alone.

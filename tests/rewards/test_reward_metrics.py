@@ -46,6 +46,7 @@ def test_a_clock_is_in_perfect_order_and_a_still_picture_in_none():
     assert value_order_correlation(np.linspace(0, 1, 50)) == pytest.approx(1.0, abs=1e-3)
     assert value_order_correlation(np.full(50, 0.3)) == 0.0
     assert value_order_correlation(0.3 + np.linspace(0, 0.004, 50)) == 0.0  # a drift that nobody would see
+    assert value_order_correlation(np.linspace(0.3449, 0.3451, 50)) == 0.0  # nor where two digits meet
 
 
 def test_calibration_error_of_a_sure_liar_and_of_an_honest_coin():

@@ -26,6 +26,17 @@ def test_frame_by_frame_is_the_same_as_all_at_once(kind):
         assert now.stage == int(whole.stages[t].argmax())
 
 
+@pytest.mark.parametrize("likely", [0, 1, 2])
+def test_progress_is_within_the_likeliest_stage(likely):
+    model = make_model("sarm")
+    assert model.config.num_stages == 2
+    stages = torch.full((3,), 0.3)
+    stages[likely] = 0.4
+    before = [0.0, model.config.shares[0], 1.0][likely]
+    within = [0.5 * share for share in model.config.shares] + [0.0]
+    assert float(model.whole(stages, torch.tensor([0.5, 0.5]))) == pytest.approx(before + within[likely])
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_no_reading_depends_on_a_later_frame(kind):
     estimator = estimator_of(kind)
